@@ -1,0 +1,32 @@
+package kernels
+
+import (
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+)
+
+// isaNames lists the instruction-set levels of rg.h, lowest first.
+var isaNames = []string{"generic", "avx2", "avx512", "amx"}
+
+var initOnce sync.Once
+
+// Init starts the thread pool that all kernels of the process share; threads < 1 means one per CPU. The
+// first call decides. The environment variable RINGO_ISA caps the instruction-set level (generic, avx2,
+// avx512, amx), for tests and for comparing machines.
+func Init(threads int) {
+	initOnce.Do(func() {
+		if threads < 1 {
+			threads = runtime.NumCPU()
+		}
+		level := slices.Index(isaNames, os.Getenv("RINGO_ISA"))
+		if level < 0 {
+			level = len(isaNames) - 1
+		}
+		initCPU(level, threads)
+	})
+}
+
+// ISA names the instruction-set level in use.
+func ISA() string { return isaNames[isaLevel()] }

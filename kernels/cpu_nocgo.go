@@ -1,0 +1,7 @@
+//go:build !cgo
+
+package kernels
+
+// Without C there is one level, plain Go.
+func initCPU(maxISA, threads int) {}
+func isaLevel() int               { return 0 }
