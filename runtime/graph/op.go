@@ -19,6 +19,10 @@ type Op struct {
 	// output i, nil where nothing depends on it. Nil VJP: the op is not differentiable.
 	VJP func(g *Graph, n *Node, dy []*Value) []*Value
 
+	// DiffOuts counts the leading outputs that have a cotangent; 0 means one. The rest are saved statistics
+	// or indices that only the op's own gradient reads.
+	DiffOuts int
+
 	// FLOPs counts multiplications and additions as one each; nil counts one per output element.
 	FLOPs func(n *Node) int64
 
@@ -32,9 +36,6 @@ type Op struct {
 	Mutates [][2]int
 	// Leaf has no kernel: the value is there before the program runs.
 	Leaf bool
-	// Random draws from Philox keyed by (seed, step, lane, op): never merged with an equal node.
-	Random bool
-
 	// Samples feed the gradient check, and the parity tests of every backend.
 	Samples []Sample
 }
