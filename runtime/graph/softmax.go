@@ -55,4 +55,6 @@ func init() {
 func (g *Graph) Softmax(v *Value, axis int) *Value { return g.Apply("softmax", Softmax{axis}, v) }
 
 // LogSoftmax is the logarithm of Softmax, without its loss of precision.
-func (g *Graph) LogSoftmax(v *Value, axis int) *Value { return g.Apply("log_softmax", Softmax{axis}, v) }
+func (g *Graph) LogSoftmax(v *Value, axis int) *Value {
+	return g.Apply("log_softmax", Softmax{axis}, v)
+}
