@@ -1,0 +1,160 @@
+package checkpoint
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// copyBuffer is the size of writes and reads: large enough that system calls do not show.
+const copyBuffer = 1 << 20
+
+// Part is one file to save; Write streams its content.
+type Part struct {
+	Name  string
+	Write func(w io.Writer) error
+}
+
+// Store saves checkpoints into one folder. The zero Keep keeps all; a nil FS is the operating system's.
+// It is not safe for concurrent use, and no two processes may save into one folder.
+type Store struct {
+	Dir  string // runs/NAME/checkpoints
+	Keep int
+	FS   FS
+}
+
+// Save writes the parts as checkpoint step-N. Whatever happens on the way (an error, a full disk, power
+// lost, kill -9) leaves what was complete before complete, and latest on a complete checkpoint:
+//
+//	parts and manifest go to a folder of a temporary name, each synced to the disk
+//	the folder is synced, and renamed to step-N in one step
+//	the folder above is synced; only then is the link moved, by a rename
+//	checkpoints beyond Keep go last
+func (s *Store) Save(step int, parts []Part) (*Checkpoint, error) {
+	fs := s.FS
+	if fs == nil {
+		fs = OS{}
+	}
+	if err := fs.MkdirAll(s.Dir); err != nil {
+		return nil, fmt.Errorf("saving checkpoint %d: %w", step, err)
+	}
+	s.sweep(fs)
+	tmp := filepath.Join(s.Dir, tempPrefix+stepPrefix+strconv.Itoa(step))
+	c, err := s.save(fs, tmp, step, parts)
+	if err != nil {
+		// The temporary folder may hold the bytes that the disk lacks.
+		return nil, errors.Join(fmt.Errorf("saving checkpoint %d: %w; the one before it is intact", step, err), fs.RemoveAll(tmp))
+	}
+	s.prune(fs, step)
+	return c, nil
+}
+
+func (s *Store) save(fs FS, tmp string, step int, parts []Part) (*Checkpoint, error) {
+	if err := fs.MkdirAll(tmp); err != nil {
+		return nil, err
+	}
+	m := Manifest{Format: format, Step: step, Files: map[string]File{}}
+	for _, p := range parts {
+		f, err := writeFile(fs, filepath.Join(tmp, p.Name), p.Write)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Name, err)
+		}
+		m.Files[p.Name] = f
+	}
+	_, err := writeFile(fs, filepath.Join(tmp, ManifestName), func(w io.Writer) error {
+		raw, err := json.MarshalIndent(m, "", "  ")
+		if err == nil {
+			_, err = w.Write(append(raw, '\n'))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", ManifestName, err)
+	}
+	name := stepPrefix + strconv.Itoa(step)
+	dir := filepath.Join(s.Dir, name)
+	link := filepath.Join(s.Dir, tempPrefix+LatestName)
+	for _, do := range []func() error{
+		func() error { return fs.SyncDir(tmp) },
+		func() error { return fs.Replace(tmp, dir) },
+		func() error { return fs.SyncDir(s.Dir) },
+		func() error { return fs.RemoveAll(link) },
+		func() error { return fs.Symlink(name, link) },
+		func() error { return fs.Replace(link, filepath.Join(s.Dir, LatestName)) },
+		func() error { return fs.SyncDir(s.Dir) },
+	} {
+		if err := do(); err != nil {
+			return nil, err
+		}
+	}
+	return &Checkpoint{Dir: dir, Manifest: m}, nil
+}
+
+// writeFile streams a file, syncs it and returns its size and hash.
+func writeFile(fs FS, path string, write func(io.Writer) error) (File, error) {
+	f, err := fs.Create(path)
+	if err != nil {
+		return File{}, err
+	}
+	h := sha256.New()
+	n := &counter{}
+	b := bufio.NewWriterSize(io.MultiWriter(f, h, n), copyBuffer)
+	err = write(b)
+	if err == nil {
+		err = b.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	// A failed close may be the first word of a failed write (NFS, quotas).
+	if err := errors.Join(err, f.Close()); err != nil {
+		return File{}, err
+	}
+	return File{SHA256: hex.EncodeToString(h.Sum(nil)), Bytes: n.n}, nil
+}
+
+type counter struct{ n int64 }
+
+func (c *counter) Write(p []byte) (int, error) { c.n += int64(len(p)); return len(p), nil }
+
+// sweep removes what earlier, killed saves left behind. What cannot be removed does no harm.
+func (s *Store) sweep(fs FS) {
+	entries, _ := os.ReadDir(s.Dir)
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), tempPrefix) {
+			_ = fs.RemoveAll(filepath.Join(s.Dir, e.Name()))
+		}
+	}
+}
+
+// prune removes the oldest checkpoints beyond Keep. Those of later steps, left by a run that was taken up
+// again from an earlier one, neither count nor go: the run replaces them when it gets there.
+func (s *Store) prune(fs FS, saved int) {
+	if s.Keep <= 0 {
+		return
+	}
+	left := s.Keep - 1
+	for _, n := range steps(s.Dir) {
+		if n >= saved {
+			continue
+		}
+		if left > 0 {
+			left--
+			continue
+		}
+		// First out of sight under a temporary name, so that no half-removed folder is ever called step-N.
+		name := stepPrefix + strconv.Itoa(n)
+		gone := filepath.Join(s.Dir, tempPrefix+name)
+		if fs.Replace(filepath.Join(s.Dir, name), gone) == nil {
+			_ = fs.RemoveAll(gone)
+		}
+	}
+}
