@@ -30,3 +30,6 @@ func Init(threads int) {
 
 // ISA names the instruction-set level in use.
 func ISA() string { return isaNames[isaLevel()] }
+
+// Threads returns how many threads kernels run on.
+func Threads() int { return threads() }

@@ -12,3 +12,5 @@ func initCPU(maxISA, threads int) { C.rg_init(C.int(maxISA), C.int(threads)) }
 
 // isaLevel returns the level in use.
 func isaLevel() int { return int(C.rg_isa) }
+
+func threads() int { return int(C.rg_threads()) }

@@ -1,0 +1,272 @@
+package kernels
+
+import (
+	"fmt"
+	"runtime"
+
+	"ringo/runtime/backend"
+	"ringo/runtime/graph"
+	"ringo/runtime/plan"
+	"ringo/runtime/tensor"
+)
+
+// CPU is the CPU backend. Its thread pool is the process's; programs of several goroutines take turns on it.
+type CPU struct {
+	reference bool
+}
+
+func init() {
+	backend.Register("cpu", func(spec string, o backend.Options) (backend.Backend, error) {
+		if spec != "" {
+			return nil, fmt.Errorf("device cpu:%s: there is one CPU device; write cpu", spec)
+		}
+		return NewCPU(o), nil
+	})
+}
+
+var _ backend.Backend = (*CPU)(nil)
+
+// NewCPU starts the thread pool where it is not running yet.
+func NewCPU(o backend.Options) *CPU {
+	Init(o.Threads)
+	return &CPU{reference: o.Reference}
+}
+
+func (*CPU) Name() string { return "cpu" }
+
+// Describe names the instruction set in use and the threads.
+func (*CPU) Describe() string { return fmt.Sprintf("cpu, %s, %d threads", ISA(), Threads()) }
+func (*CPU) Close() error     { return nil }
+
+// NewStore returns an empty store.
+func (*CPU) NewStore() backend.Store { return &store{byName: map[string]View{}} }
+
+// store keeps persistent tensors. Each program that brings new ones adds an arena, laid out as that program
+// planned it, so that groups of parameters lie end to end.
+type store struct {
+	byName map[string]View
+	arenas []*Arena
+}
+
+func (s *store) Has(name string) bool { _, ok := s.byName[name]; return ok }
+
+func (s *store) Write(name string, raw []byte) error { return s.move(name, raw, true) }
+func (s *store) Read(name string, raw []byte) error  { return s.move(name, raw, false) }
+
+func (s *store) move(name string, raw []byte, in bool) error {
+	v, ok := s.byName[name]
+	if !ok {
+		return fmt.Errorf("cpu: no tensor %q in the store", name)
+	}
+	if err := backend.CheckSize("tensor "+name, raw, int64(len(v.Bytes))); err != nil {
+		return err
+	}
+	if in {
+		copy(v.Bytes, raw)
+	} else {
+		copy(raw, v.Bytes)
+	}
+	return nil
+}
+
+func (s *store) Close() error {
+	for _, a := range s.arenas {
+		if err := a.Close(); err != nil {
+			return err
+		}
+	}
+	s.byName, s.arenas = nil, nil
+	return nil
+}
+
+// bind returns the base address of the program's Persist region and the tensors that already lie elsewhere.
+func (s *store) bind(p *plan.Program) (region []byte, err error) {
+	have := map[string]tensor.Shape{}
+	for n, v := range s.byName {
+		have[n] = v.Shape
+	}
+	missing, err := backend.StoreLayout(p, have)
+	if err != nil || len(missing) == 0 && !p.Flat {
+		return nil, err
+	}
+	if p.Flat && len(missing) < len(p.Tensors) {
+		return nil, fmt.Errorf("the store holds tensors already: a training program lays them end to end, so compile it first")
+	}
+	a, err := NewArena(int(p.Sizes[plan.Persist]))
+	if err != nil {
+		return nil, err
+	}
+	s.arenas = append(s.arenas, a)
+	for _, t := range missing {
+		b := p.Buffers[t.Buf]
+		s.byName[t.Name] = View{t.Type, a.Bytes[b.Offset : b.Offset+b.Bytes]}
+	}
+	return a.Bytes, nil
+}
+
+// exec is a program bound to memory: one function per instruction.
+type exec struct {
+	p       *plan.Program
+	mem     [4][]byte // per region; Persist only where this program brought it
+	store   *store
+	work    *Arena
+	runs    []func()
+	outs    [][]View
+	partial []partial
+	grad    View
+}
+
+// partial is one level of the sums over lanes: its memory, and the bound kernels that fill and add it.
+type partial struct {
+	mem       *Arena
+	save, add func()
+}
+
+// Compile binds every instruction to its memory.
+func (c *CPU) Compile(p *plan.Program, s backend.Store) (backend.Executable, error) {
+	st, ok := s.(*store)
+	if !ok {
+		return nil, fmt.Errorf("cpu: the store belongs to another backend")
+	}
+	persist, err := st.bind(p)
+	if err != nil {
+		return nil, fmt.Errorf("cpu: %w", err)
+	}
+	e := &exec{p: p, store: st}
+	e.work, err = NewArena(int(p.ArenaBytes() - p.Sizes[plan.Persist]))
+	if err != nil {
+		return nil, fmt.Errorf("cpu: %w", err)
+	}
+	rest := e.work.Bytes
+	e.mem[plan.Persist] = persist
+	for _, r := range []plan.Region{plan.Input, plan.Grad, plan.Work} {
+		n := p.Sizes[r]
+		e.mem[r], rest = rest[:n:n], rest[n:]
+	}
+	e.grad = View{graph.Type{DType: tensor.F32, Shape: tensor.Shape{len(e.mem[plan.Grad]) / 4}}, e.mem[plan.Grad]}
+	for b, t := range p.Consts {
+		copy(e.view(plan.Ref{Buf: b, Type: graph.Type{DType: t.DType, Shape: t.Shape}}).Bytes, t.Bytes())
+	}
+	return e, e.bind(c.reference)
+}
+
+func (e *exec) bind(reference bool) error {
+	for i := range e.p.Instrs {
+		in := &e.p.Instrs[i]
+		call := &Call{Op: in.Op.Name, Attrs: in.Attrs, Precision: e.p.Precision}
+		for _, r := range in.In {
+			call.In = append(call.In, e.view(r))
+		}
+		for _, r := range in.Out {
+			call.Out = append(call.Out, e.view(r))
+		}
+		run, err := Bind(call, reference)
+		if err != nil {
+			return fmt.Errorf("%s: %w", in.Name, err)
+		}
+		e.runs = append(e.runs, run)
+		e.outs = append(e.outs, call.Out)
+	}
+	return nil
+}
+
+// view resolves a reference. A persistent tensor that another program brought is found by name.
+func (e *exec) view(r plan.Ref) View {
+	b := e.p.Buffers[r.Buf]
+	if b.Region == plan.Persist {
+		base, ok := e.store.byName[b.Name]
+		if ok && int64(len(base.Bytes)) == b.Bytes {
+			return View{r.Type, base.Bytes}
+		}
+	}
+	n := int64(r.Type.Bytes())
+	return View{r.Type, e.mem[b.Region][b.Offset : b.Offset+n : b.Offset+n]}
+}
+
+func (e *exec) Program() *plan.Program { return e.p }
+
+func (e *exec) Feed(name string, raw []byte) error {
+	r, ok := e.p.Inputs[name]
+	if !ok {
+		return fmt.Errorf("cpu: the program has no input %q", name)
+	}
+	v := e.view(r)
+	if len(raw) != len(v.Bytes) {
+		return backend.CheckSize("input "+name, raw, int64(len(v.Bytes)))
+	}
+	copy(v.Bytes, raw)
+	return nil
+}
+
+func (e *exec) Fetch(name string, raw []byte) error {
+	r, ok := e.p.Outputs[name]
+	if !ok {
+		return fmt.Errorf("cpu: the program has no output %q", name)
+	}
+	v := e.view(r)
+	if len(raw) != len(v.Bytes) {
+		return backend.CheckSize("output "+name, raw, int64(len(v.Bytes)))
+	}
+	copy(raw, v.Bytes)
+	return nil
+}
+
+// Run holds the OS thread: per-thread scratch and tile state of the kernels stay in place.
+func (e *exec) Run(from, to int) error {
+	runtime.LockOSThread()
+	for _, run := range e.runs[from:to] {
+		run()
+	}
+	runtime.UnlockOSThread()
+	return nil
+}
+
+func (e *exec) Instruction(i, out int) ([]byte, error) {
+	if i < 0 || i >= len(e.outs) || out < 0 || out >= len(e.outs[i]) {
+		return nil, fmt.Errorf("cpu: instruction %d has no output %d", i, out)
+	}
+	return e.outs[i][out].Bytes, nil
+}
+
+func (e *exec) Close() error {
+	for _, l := range e.partial {
+		if err := l.mem.Close(); err != nil {
+			return err
+		}
+	}
+	return e.work.Close()
+}
+
+var (
+	_ backend.Executable = (*exec)(nil)
+	_ backend.Gradient   = (*exec)(nil)
+)
+
+func (e *exec) Gradient() backend.Gradient { return e }
+
+// level returns partial sum k, made at its first use.
+func (e *exec) level(k int) *partial {
+	for len(e.partial) <= k {
+		a, err := NewArena(max(1, len(e.grad.Bytes)))
+		if err != nil {
+			panic(err) // as any Go allocation that finds no memory
+		}
+		sum := View{e.grad.Type, a.Bytes[:len(e.grad.Bytes)]}
+		save, errS := Bind(&Call{Op: "copy", In: []View{e.grad}, Out: []View{sum}}, false)
+		add, errA := Bind(&Call{Op: "add", In: []View{sum, e.grad}, Out: []View{e.grad}}, false)
+		if errS != nil || errA != nil {
+			panic(fmt.Sprint("cpu: copy and add have no kernels: ", errS, errA))
+		}
+		e.partial = append(e.partial, partial{a, save, add})
+	}
+	return &e.partial[k]
+}
+
+func (e *exec) Save(k int) { e.level(k).save() }
+func (e *exec) Add(k int)  { e.level(k).add() }
+
+func (e *exec) Host() ([]float32, error) { return tensor.View[float32](e.grad.Bytes), nil }
+func (e *exec) Commit() error            { return nil }
+
+// Bytes returns a tensor's memory, nil where there is none of that name.
+func (s *store) Bytes(name string) []byte { return s.byName[name].Bytes }

@@ -1,0 +1,204 @@
+package plan
+
+import (
+	"fmt"
+
+	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
+)
+
+// lowering builds a Program from a finished graph.
+type lowering struct {
+	g     *graph.Graph
+	s     *state
+	p     *Program
+	ref   map[*graph.Value]Ref
+	param map[*graph.Value]int // parameter → index in g.Params
+	pin   map[*graph.Value]int // root value → Grad buffer it is computed into
+	// groups of parameters that one update instruction moves.
+	groups []*group
+	hyper  Ref
+}
+
+func lower(g *graph.Graph, s *state) (*Program, error) {
+	l := &lowering{g: g, s: s, ref: map[*graph.Value]Ref{}, param: map[*graph.Value]int{}, pin: map[*graph.Value]int{},
+		p: &Program{Graph: g, Precision: s.opt.Precision, Inputs: map[string]Ref{}, Outputs: map[string]Ref{},
+			Consts: map[int]*tensor.Tensor{}, Lanes: 1}}
+	if t := s.opt.Training; t != nil {
+		l.p.Lanes = max(1, t.Lanes)
+		l.p.Eager = l.p.Lanes == 1 && t.Clip == 0 && !t.Norm && !t.Shared && t.EMA == 0 && !s.off("eager-update")
+	}
+	for i, v := range g.Params {
+		l.param[v] = i
+	}
+	l.group()
+	l.persist()
+	l.inputs()
+	l.gradients()
+	l.instructions()
+	l.outputs()
+	l.updates()
+	l.liveness()
+	l.place()
+	if s.opt.Training != nil && !l.p.Eager {
+		l.bucket()
+	}
+	return l.p, check(l.p)
+}
+
+// align rounds up so that every tensor starts on a cache line.
+func align(n int64) int64 { return (n + tensor.Align - 1) / tensor.Align * tensor.Align }
+
+// reserve adds a buffer at the end of a region other than Work.
+func (l *lowering) reserve(r Region, name string, t graph.Type) Ref {
+	b := Buffer{Region: r, Name: name, Offset: l.p.Sizes[r], Bytes: int64(t.Bytes())}
+	l.p.Sizes[r] += align(b.Bytes)
+	l.p.Buffers = append(l.p.Buffers, b)
+	return Ref{len(l.p.Buffers) - 1, t}
+}
+
+// span adds a buffer over [from,to) of a region, typed as a flat array: several tensors laid end to end.
+func (l *lowering) span(r Region, name string, from, to int64, dt tensor.DType) Ref {
+	l.p.Buffers = append(l.p.Buffers, Buffer{Region: r, Name: name, Offset: from, Bytes: to - from})
+	return Ref{len(l.p.Buffers) - 1, graph.Type{DType: dt, Shape: tensor.Shape{int(to-from) / dt.Size()}}}
+}
+
+func (l *lowering) tensor(name, kind, of string, t graph.Type, init graph.Init) Ref {
+	r := l.reserve(Persist, name, t)
+	l.p.Tensors = append(l.p.Tensors, Tensor{Name: name, Kind: kind, Of: of, Type: t, Init: init, Buf: r.Buf})
+	return r
+}
+
+func (l *lowering) inputs() {
+	for _, v := range l.g.Inputs {
+		l.ref[v] = l.reserve(Input, v.Node.Name, v.Type)
+		l.p.Inputs[v.Node.Name] = l.ref[v]
+	}
+	for _, n := range l.g.Nodes {
+		if c, ok := n.Attrs.(graph.Const); ok {
+			r := l.reserve(Input, fmt.Sprintf("const:%d", n.ID), n.Out[0].Type)
+			l.ref[n.Out[0]], l.p.Consts[r.Buf] = r, c.Value
+		}
+	}
+	if l.s.opt.Training != nil {
+		l.hyper = l.reserve(Input, Hyper, graph.Type{DType: tensor.F32, Shape: tensor.Shape{graph.HyperLen}})
+		l.p.Inputs[Hyper] = l.hyper
+	}
+}
+
+// root follows aliases and mutations to the value whose memory v is.
+func root(v *graph.Value) *graph.Value {
+	for {
+		n := v.Node
+		next := v
+		if n.Op.Alias && v.Index == 0 {
+			next = n.In[0]
+		}
+		for _, m := range n.Op.Mutates {
+			if m[0] == v.Index {
+				next = n.In[m[1]]
+			}
+		}
+		if next == v {
+			return v
+		}
+		v = next
+	}
+}
+
+// gradients lays out the Grad region: in the order of the parameters where updates wait for all lanes,
+// then tracked statistics and scalar outputs, which are summed over lanes alike.
+func (l *lowering) gradients() {
+	if l.s.opt.Training == nil {
+		return
+	}
+	if !l.p.Eager {
+		for _, gr := range l.groups {
+			gr.gradFrom = l.p.Sizes[Grad]
+			for _, i := range gr.params {
+				p := l.g.Params[i]
+				l.s.grads[i] = l.claim(l.s.grads[i], "grad:"+p.Node.Name)
+			}
+			gr.gradTo = l.p.Sizes[Grad]
+		}
+	}
+	l.p.GradBytes = l.p.Sizes[Grad]
+	for i := range l.g.Tracked {
+		t := &l.g.Tracked[i]
+		t.New = l.claim(t.New, "track:"+t.State.Node.Name)
+	}
+	for i := range l.g.Outputs {
+		o := &l.g.Outputs[i]
+		if o.Value.Shape.Size() == 1 && o.Value.DType == tensor.F32 {
+			o.Value = l.claim(o.Value, "out:"+o.Name)
+		}
+	}
+}
+
+// claim makes v the owner of a new buffer in Grad. A value that owns one already, or that is a leaf, is
+// copied first.
+func (l *lowering) claim(v *graph.Value, name string) *graph.Value {
+	r := root(v)
+	_, taken := l.pin[r]
+	if taken || r.Node.Op.Leaf {
+		v = l.g.Apply("copy", nil, v)
+		v.Node.Name = name
+		r = v
+	}
+	l.pin[r] = l.reserve(Grad, name, v.Type).Buf
+	return v
+}
+
+// instructions turns nodes into instructions, in order; aliases vanish.
+func (l *lowering) instructions() {
+	for _, n := range l.g.Nodes {
+		if n.Op.Leaf {
+			continue
+		}
+		for _, o := range n.Out {
+			l.ref[o] = l.place1(o)
+		}
+		if n.Op.Alias {
+			continue
+		}
+		in := Instr{Op: n.Op, Attrs: n.Attrs, Name: n.Name, FLOPs: n.Work()}
+		for _, v := range n.In {
+			in.In = append(in.In, l.ref[v])
+		}
+		for _, o := range n.Out {
+			in.Out = append(in.Out, l.ref[o])
+		}
+		l.p.Instrs = append(l.p.Instrs, in)
+	}
+	l.p.Split = len(l.p.Instrs)
+}
+
+// place1 gives a value its buffer: that of its root, a claimed one in Grad, or a new one in Work.
+func (l *lowering) place1(v *graph.Value) Ref {
+	r := root(v)
+	if r != v {
+		return Ref{l.ref[r].Buf, v.Type}
+	}
+	if b, ok := l.pin[v]; ok {
+		return Ref{b, v.Type}
+	}
+	l.p.Buffers = append(l.p.Buffers, Buffer{Region: Work, Name: v.Node.Name, Bytes: int64(v.Type.Bytes())})
+	return Ref{len(l.p.Buffers) - 1, v.Type}
+}
+
+func (l *lowering) outputs() {
+	for _, o := range l.g.Outputs {
+		l.p.Outputs[o.Name] = l.ref[o.Value]
+	}
+}
+
+// check is the verifier of programs: every buffer lies inside its region, and no two Work buffers that
+// live at the same time share memory unless the plan made them one.
+func check(p *Program) error {
+	for i, b := range p.Buffers {
+		if b.Offset < 0 || b.Offset+b.Bytes > p.Sizes[b.Region] {
+			return fmt.Errorf("plan: buffer %d %q ends at %d, its region %v at %d", i, b.Name, b.Offset+b.Bytes, b.Region, p.Sizes[b.Region])
+		}
+	}
+	return nil
+}

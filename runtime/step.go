@@ -1,0 +1,122 @@
+// Package runtime owns the executor and the public entry points of the engine: compile a graph for a
+// device, initialise its tensors, run training steps lane by lane, read results back.
+package runtime
+
+import (
+	"fmt"
+	"math/bits"
+
+	"ringo/runtime/backend"
+	"ringo/runtime/graph"
+	"ringo/runtime/plan"
+	"ringo/runtime/tensor"
+)
+
+// Compile builds a graph, plans it and binds it to a device and a store.
+func Compile(b backend.Backend, s backend.Store, build func(g *graph.Graph), opt plan.Options) (backend.Executable, error) {
+	g, err := graph.Build(build)
+	if err != nil {
+		return nil, err
+	}
+	p, err := plan.Compile(g, opt)
+	if err != nil {
+		return nil, err
+	}
+	return b.Compile(p, s)
+}
+
+// Step runs a training program: Begin, Lanes, Update. It is not safe for concurrent use, and it allocates
+// nothing after the first step.
+type Step struct {
+	exec  backend.Executable
+	prog  *plan.Program
+	grad  backend.Gradient
+	hyper []byte
+}
+
+// NewStep wraps an executable that was planned with Options.Training.
+func NewStep(e backend.Executable) (*Step, error) {
+	p := e.Program()
+	if _, ok := p.Inputs[plan.Hyper]; !ok {
+		return nil, fmt.Errorf("runtime: the program has no update phase; plan it with Options.Training")
+	}
+	return &Step{exec: e, prog: p, grad: e.Gradient(), hyper: make([]byte, 4*graph.HyperLen)}, nil
+}
+
+// Executable is what the step runs on; feed inputs through it.
+func (s *Step) Executable() backend.Executable { return s.exec }
+
+// Begin sets the step's numbers: learning rate and the bias corrections 1−β₁ᵗ and 1−β₂ᵗ of step t, counted
+// from 1. The scale 1/lanes is set here too.
+func (s *Step) Begin(lr, bias1, bias2 float64) error {
+	h := tensor.View[float32](s.hyper)
+	h[graph.HyperLR] = float32(lr)
+	h[graph.HyperScale] = 1 / float32(s.prog.Lanes)
+	h[graph.HyperBias1] = float32(bias1)
+	h[graph.HyperBias2] = float32(bias2)
+	return s.exec.Feed(plan.Hyper, s.hyper)
+}
+
+// Lanes runs lanes [lo,hi), each after feed(lane), and leaves the sum of their gradients in the gradient,
+// added in the order of one fixed binary tree: leaves are lanes, and a node's two children are added left
+// to right. [lo,hi) must be a whole subtree: a power of two of lanes that starts at a multiple of itself.
+//
+// Partial sums wait like the digits of a binary counter: after lane i, every trailing 1 bit of i−lo is a
+// waiting sum that the new one completes, so at most log₂(lanes) of them exist.
+func (s *Step) Lanes(lo, hi int, feed func(lane int) error) error {
+	n := hi - lo
+	if n < 1 || n&(n-1) != 0 || lo%n != 0 || hi > s.prog.Lanes {
+		return fmt.Errorf("runtime: lanes [%d,%d) are no subtree of %d lanes", lo, hi, s.prog.Lanes)
+	}
+	for i := range n {
+		if err := feed(lo + i); err != nil {
+			return err
+		}
+		if err := s.exec.Run(0, s.prog.Split); err != nil {
+			return err
+		}
+		full := bits.TrailingZeros(^uint(i))
+		for k := range full {
+			s.grad.Add(k)
+		}
+		if i+1 < n {
+			s.grad.Save(full)
+		}
+	}
+	return nil
+}
+
+// Subtrees cuts lanes [lo,hi) into the fewest whole subtrees, left to right.
+func Subtrees(lo, hi int) [][2]int {
+	var out [][2]int
+	for lo < hi {
+		size := 1 << bits.TrailingZeros(uint(lo|1<<30))
+		for size > hi-lo {
+			size >>= 1
+		}
+		out = append(out, [2]int{lo, lo + size})
+		lo += size
+	}
+	return out
+}
+
+// Update runs the update phase on the summed gradient.
+func (s *Step) Update() error { return s.exec.Run(s.prog.Split, len(s.prog.Instrs)) }
+
+// Mean returns the average over lanes of a scalar output such as "loss".
+func (s *Step) Mean(name string) (float32, error) {
+	var raw [4]byte
+	if err := s.exec.Fetch(name, raw[:]); err != nil {
+		return 0, err
+	}
+	return tensor.View[float32](raw[:])[0] / float32(s.prog.Lanes), nil
+}
+
+// GradNorm returns the gradient's norm before clipping, where the program computes it.
+func (s *Step) GradNorm() (float32, bool) {
+	var raw [8]byte
+	if s.exec.Fetch("grad_norm", raw[:]) != nil {
+		return 0, false
+	}
+	return tensor.View[float32](raw[:])[0], true
+}
