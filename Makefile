@@ -1,0 +1,32 @@
+# Two commands: `make run` trains a small GPT on this machine, `make test` runs every test.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+GO ?= go
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help run build test lint bench fuzz clean tools
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+tools: ## check for Go and a C compiler; as root on Debian or Ubuntu install what is missing
+	@bash scripts/tools.sh
+
+build: tools ## build bin/ringo
+	@$(GO) build -trimpath -o bin/ringo ./cmd/ringo
+
+run: build ## train a character GPT on Go's own source text and show what it writes
+	@bin/ringo train -c configs/gpt-stdlib.yaml
+
+test: tools ## run every test
+	$(GO) test ./...
+
+lint: tools ## gofmt, vet, staticcheck, import arrows, generated files, other platforms
+	@bash scripts/lint.sh $(STATICCHECK)
+
+bench: build ## time whole training steps and kernels
+	@bin/ringo bench gpt2-124m gpt-char gpt-baby mnist-mlp mnist-conv
+	@bin/ringo bench kernels
+
+clean: ## remove what was built
+	rm -rf bin
