@@ -1,0 +1,156 @@
+package metrics
+
+import (
+	"fmt"
+	"image/color"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgimg"
+)
+
+// Plot is the sink that keeps the curve of the loss and draws it as a PNG on Close.
+type Plot struct {
+	path, title string
+	train, val  plotter.XYs
+}
+
+// NewPlot returns a sink that draws to path. history is what an earlier part of the run said; room is the
+// number of step events to expect, so that recording one allocates nothing.
+func NewPlot(path, title string, history []Point, room int) *Plot {
+	p := &Plot{path: path, title: title}
+	p.train = make(plotter.XYs, 0, len(history)+room)
+	for _, h := range history {
+		if h.Loss != nil {
+			p.train = append(p.train, plotter.XY{X: float64(h.Step), Y: *h.Loss})
+		}
+		if h.ValLoss != nil {
+			p.val = append(p.val, plotter.XY{X: float64(h.Step), Y: *h.ValLoss})
+		}
+	}
+	return p
+}
+
+// Event records the losses of step and eval events.
+func (p *Plot) Event(e Event, _ []byte) error {
+	switch e := e.(type) {
+	case *Step:
+		if finite(e.Loss) {
+			p.train = append(p.train, plotter.XY{X: float64(e.Step), Y: e.Loss})
+		}
+	case *Eval:
+		if finite(e.ValLoss) {
+			p.val = append(p.val, plotter.XY{X: float64(e.Step), Y: e.ValLoss})
+		}
+	}
+	return nil
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+// Close draws the picture, under a temporary name first. A run without events leaves none.
+func (p *Plot) Close() error {
+	if len(p.train) == 0 && len(p.val) == 0 {
+		return nil
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(p.path), ".loss-*.png")
+	if err != nil {
+		return fmt.Errorf("loss plot: %w", err)
+	}
+	err = p.Draw(tmp)
+	if e := tmp.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Chmod(tmp.Name(), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(tmp.Name(), p.path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+		return fmt.Errorf("loss plot: %w", err)
+	}
+	return nil
+}
+
+// The picture's colours: a light and a dark blue for training, orange for validation, greys for the frame.
+var (
+	lightBlue = color.RGBA{R: 0xb9, G: 0xd3, B: 0xee, A: 0xff}
+	darkBlue  = color.RGBA{R: 0x1f, G: 0x5f, B: 0xa8, A: 0xff}
+	orange    = color.RGBA{R: 0xe0, G: 0x6c, B: 0x1f, A: 0xff}
+	gridGrey  = color.RGBA{R: 0xe6, G: 0xe6, B: 0xe6, A: 0xff}
+	axisGrey  = color.RGBA{R: 0x55, G: 0x55, B: 0x55, A: 0xff}
+)
+
+// Draw writes the picture as PNG.
+func (p *Plot) Draw(w io.Writer) error {
+	pl := plot.New()
+	style(pl, p.title)
+	if len(p.train) > 0 {
+		raw := line(p.train, lightBlue, 1)
+		smooth := line(smoothed(p.train), darkBlue, 2)
+		pl.Add(raw, smooth)
+		pl.Legend.Add("training", raw)
+		pl.Legend.Add("training, smoothed", smooth)
+	}
+	if len(p.val) > 0 {
+		l := line(p.val, orange, 2)
+		dots := &plotter.Scatter{XYs: p.val, GlyphStyle: draw.GlyphStyle{Color: orange, Radius: vg.Points(3.2), Shape: draw.CircleGlyph{}}}
+		pl.Add(l, dots)
+		last := p.val[len(p.val)-1]
+		pl.Legend.Add(fmt.Sprintf("validation, last %.4g", last.Y), l, dots)
+	}
+	// 8 × 4.6 inches at 120 dots per inch: 960 × 552 pixels, readable in a README, 2 MB of memory.
+	img := vgimg.NewWith(vgimg.UseWH(8*vg.Inch, 4.6*vg.Inch), vgimg.UseDPI(120))
+	pl.Draw(draw.Crop(draw.New(img), vg.Points(8), vg.Points(-14), vg.Points(8), vg.Points(-10)))
+	_, err := vgimg.PngCanvas{Canvas: img}.WriteTo(w)
+	return err
+}
+
+func style(pl *plot.Plot, title string) {
+	sans := func(size vg.Length) font.Font { return font.Font{Typeface: "Liberation", Variant: "Sans", Size: size} }
+	pl.Title.Text = title
+	pl.Title.TextStyle.Font = sans(vg.Points(13))
+	pl.Title.Padding = vg.Points(6)
+	pl.X.Label.Text, pl.Y.Label.Text = "step", "loss (nats)"
+	for _, a := range []*plot.Axis{&pl.X, &pl.Y} {
+		a.Label.TextStyle.Font = sans(vg.Points(11))
+		a.Tick.Label.Font = sans(vg.Points(10))
+		a.Color, a.Tick.Color = axisGrey, axisGrey
+		a.Label.Padding = vg.Points(4)
+	}
+	grid := plotter.NewGrid()
+	grid.Horizontal.Color, grid.Vertical.Color = gridGrey, gridGrey
+	pl.Add(grid)
+	pl.Legend.Top = true
+	pl.Legend.TextStyle.Font = sans(vg.Points(10))
+	pl.Legend.ThumbnailWidth = vg.Points(22)
+	pl.Legend.XOffs, pl.Legend.YOffs = vg.Points(-6), vg.Points(-4)
+	pl.Legend.Padding = vg.Points(2)
+}
+
+func line(xy plotter.XYs, c color.Color, width float64) *plotter.Line {
+	return &plotter.Line{XYs: xy, LineStyle: draw.LineStyle{Color: c, Width: vg.Points(width)}}
+}
+
+// smoothed is the exponential moving average over about a twentieth of the points, divided by the weight
+// of what it has seen so far (as Adam corrects its averages), so that it starts at the first point.
+func smoothed(xy plotter.XYs) plotter.XYs {
+	beta := 1 - 1/math.Max(1, float64(len(xy))/20)
+	out := make(plotter.XYs, len(xy))
+	var sum, weight float64
+	for i, p := range xy {
+		sum = beta*sum + (1-beta)*p.Y
+		weight = beta*weight + (1 - beta)
+		out[i] = plotter.XY{X: p.X, Y: sum / weight}
+	}
+	return out
+}
