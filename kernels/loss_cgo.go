@@ -1,0 +1,61 @@
+//go:build cgo
+
+package kernels
+
+// #cgo noescape rg_cross_entropy
+// #cgo nocallback rg_cross_entropy
+// #cgo noescape rg_cross_entropy_grad
+// #cgo nocallback rg_cross_entropy_grad
+// #cgo noescape rg_cross_entropy_fused
+// #cgo nocallback rg_cross_entropy_fused
+// #include "loss.h"
+import "C"
+
+import (
+	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
+)
+
+// newLoss describes logits and targets for C; nil where they are not f32 and i32.
+func newLoss(c *Call, logits, targets View) *C.rg_loss {
+	if logits.DType != tensor.F32 || targets.DType != tensor.I32 || logits.Shape.Size() == 0 {
+		return nil
+	}
+	a := c.Attrs.(graph.CrossEntropy)
+	l := &C.rg_loss{
+		logits: f32(logits), targets: (*C.int32_t)(targets.Ptr()),
+		rows: C.long(logits.Shape[0]), v: C.long(logits.Shape[1]),
+		smoothing: C.float(a.Smoothing), ignore: C.int64_t(a.Ignore), seed: C.float(a.Seed),
+	}
+	if a.HasIgnore {
+		l.has_ignore = 1
+	}
+	return l
+}
+
+func init() {
+	registerFast("cross_entropy", func(c *Call) func() {
+		l := newLoss(c, c.In[0], c.In[1])
+		if l == nil {
+			return nil
+		}
+		l.loss, l.lse = f32(c.Out[0]), f32(c.Out[1])
+		return func() { C.rg_cross_entropy(l) }
+	})
+	registerFast("cross_entropy_grad", func(c *Call) func() {
+		l := newLoss(c, c.In[1], c.In[2])
+		if l == nil || !allDType(tensor.F32, []View{c.In[0], c.In[3]}) {
+			return nil
+		}
+		l.dloss, l.lse, l.dlogits = f32(c.In[0]), f32(c.In[3]), f32(c.Out[0])
+		return func() { C.rg_cross_entropy_grad(l) }
+	})
+	registerFast("cross_entropy_fused", func(c *Call) func() {
+		l := newLoss(c, c.In[0], c.In[1])
+		if l == nil {
+			return nil
+		}
+		l.loss, l.dlogits = f32(c.Out[0]), f32(c.Out[1])
+		return func() { C.rg_cross_entropy_fused(l) }
+	})
+}

@@ -1,0 +1,89 @@
+//go:build cgo
+
+package kernels
+
+// #cgo noescape rg_norm_forward
+// #cgo nocallback rg_norm_forward
+// #cgo noescape rg_norm_grad
+// #cgo nocallback rg_norm_grad
+// #include "norm.h"
+import "C"
+
+import (
+	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
+)
+
+// newNorm describes x (…,cols) for C; nil where anything is not float32.
+func newNorm(c *Call, x View) *C.rg_norm {
+	if !allDType(tensor.F32, c.In, c.Out) || x.Shape.Size() == 0 {
+		return nil
+	}
+	cols := x.Shape[len(x.Shape)-1]
+	return &C.rg_norm{
+		rows: C.long(x.Shape.Size() / cols), cols: C.long(cols),
+		eps: C.float(c.Attrs.(graph.Norm).Eps), x: f32(x),
+	}
+}
+
+func init() {
+	registerFast("layernorm", func(c *Call) func() {
+		a := newNorm(c, c.In[0])
+		if a == nil {
+			return nil
+		}
+		a.gain, a.bias = f32(c.In[1]), f32(c.In[2])
+		a.y, a.mean, a.rstd = f32(c.Out[0]), f32(c.Out[1]), f32(c.Out[2])
+		return func() { C.rg_norm_forward(a) }
+	})
+	registerFast("add_layernorm", func(c *Call) func() {
+		a := newNorm(c, c.In[0])
+		if a == nil {
+			return nil
+		}
+		a.res, a.gain, a.bias = f32(c.In[1]), f32(c.In[2]), f32(c.In[3])
+		a.sum, a.y, a.mean, a.rstd = f32(c.Out[0]), f32(c.Out[1]), f32(c.Out[2]), f32(c.Out[3])
+		return func() { C.rg_norm_forward(a) }
+	})
+	registerFast("rmsnorm", func(c *Call) func() {
+		a := newNorm(c, c.In[0])
+		if a == nil {
+			return nil
+		}
+		a.gain, a.y, a.rstd = f32(c.In[1]), f32(c.Out[0]), f32(c.Out[1])
+		return func() { C.rg_norm_forward(a) }
+	})
+	registerFast("add_rmsnorm", func(c *Call) func() {
+		a := newNorm(c, c.In[0])
+		if a == nil {
+			return nil
+		}
+		a.res, a.gain = f32(c.In[1]), f32(c.In[2])
+		a.sum, a.y, a.rstd = f32(c.Out[0]), f32(c.Out[1]), f32(c.Out[2])
+		return func() { C.rg_norm_forward(a) }
+	})
+	registerFast("layernorm_grad", func(c *Call) func() {
+		a := newNorm(c, c.In[1])
+		if a == nil {
+			return nil
+		}
+		a.dy, a.gain, a.mean, a.rstd = f32(c.In[0]), f32(c.In[2]), f32(c.In[3]), f32(c.In[4])
+		a.dx, a.dgain, a.dbias = f32(c.Out[0]), f32(c.Out[1]), f32(c.Out[2])
+		if len(c.In) == 6 {
+			a.dres = f32(c.In[5])
+		}
+		return func() { C.rg_norm_grad(a) }
+	})
+	registerFast("rmsnorm_grad", func(c *Call) func() {
+		a := newNorm(c, c.In[1])
+		if a == nil {
+			return nil
+		}
+		a.dy, a.gain, a.rstd = f32(c.In[0]), f32(c.In[2]), f32(c.In[3])
+		a.dx, a.dgain = f32(c.Out[0]), f32(c.Out[1])
+		if len(c.In) == 5 {
+			a.dres = f32(c.In[4])
+		}
+		return func() { C.rg_norm_grad(a) }
+	})
+}
