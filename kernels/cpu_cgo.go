@@ -2,7 +2,7 @@
 
 package kernels
 
-// #cgo CFLAGS: -O3 -std=gnu11 -Wall -Wno-unknown-pragmas
+// #cgo CFLAGS: -O3 -std=gnu11 -Wall -Wno-unknown-pragmas -Wno-unused-function
 // #cgo LDFLAGS: -lm -lpthread
 // #include "rg.h"
 import "C"

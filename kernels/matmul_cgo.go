@@ -1,0 +1,95 @@
+//go:build cgo
+
+package kernels
+
+// #include "gemm.h"
+// #include <stdlib.h>
+// #cgo noescape rg_gemm_run
+// #cgo nocallback rg_gemm_run
+import "C"
+
+import (
+	"runtime"
+	"unsafe"
+
+	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
+)
+
+var gemmActs = map[string]C.int{"": C.RG_ACT_NONE, "relu": C.RG_ACT_RELU, "gelu_tanh": C.RG_ACT_GELU_TANH, "gelu": C.RG_ACT_GELU, "silu": C.RG_ACT_SILU}
+
+func init() { registerFast("matmul", bindMatMul) }
+
+// bindMatMul describes the product once, in C memory, for all the steps to come.
+func bindMatMul(c *Call) func() {
+	a := c.Attrs.(graph.MatMul)
+	dt := c.In[0].DType
+	if dt != tensor.F32 && dt != tensor.BF16 {
+		return nil
+	}
+	s, shape, err := a.Sizes(c.In[0].Shape, c.In[1].Shape)
+	if err != nil || s.Batch*s.M*s.N*s.K == 0 {
+		return nil
+	}
+	g := (*C.rg_gemm)(C.calloc(1, C.sizeof_rg_gemm))
+	half := C.int(0)
+	if dt == tensor.BF16 {
+		half = 1
+	}
+	g.m, g.n, g.k, g.batch = C.long(s.M), C.long(s.N), C.long(s.K), C.long(s.Batch)
+	g.a, g.a_bf16, g.ta, g.lda = c.In[0].Ptr(), half, flag(a.TransA), C.long(pick(a.TransA, s.M, s.K))
+	g.b, g.b_bf16, g.tb, g.ldb = c.In[1].Ptr(), half, flag(a.TransB), C.long(pick(a.TransB, s.K, s.N))
+	g.c, g.c_bf16, g.ldc, g.stride_c = c.Out[0].Ptr(), half, C.long(s.N), C.long(s.M*s.N)
+	rest := c.In[2:]
+	take := func(want bool) (p unsafe.Pointer) {
+		if want {
+			p, rest = rest[0].Ptr(), rest[1:]
+		}
+		return p
+	}
+	g.bias, g.bias_bf16 = take(a.Bias), half
+	g.dact_pre, g.dact = take(a.ActGrad != ""), gemmActs[a.ActGrad]
+	g.residual, g.act = take(a.Residual), gemmActs[a.Act]
+	if a.KeepPre {
+		g.pre = c.Out[1].Ptr()
+	}
+	if c.Precision == tensor.BF16 {
+		g.precision = C.RG_GEMM_BF16
+	}
+	free := []unsafe.Pointer{unsafe.Pointer(g)}
+	if s.Batch > 1 {
+		offA, offB := batchOffsets(c, s, shape)
+		g.a_off, g.b_off = cLongs(offA), cLongs(offB)
+		free = append(free, unsafe.Pointer(g.a_off), unsafe.Pointer(g.b_off))
+	}
+	run := func() { C.rg_gemm_run(g) }
+	runtime.AddCleanup(&run, func(ps []unsafe.Pointer) {
+		for _, p := range ps {
+			C.free(p)
+		}
+	}, free)
+	return func() { run() }
+}
+
+func cLongs(x []int) *C.long {
+	p := (*C.long)(C.malloc(C.size_t(len(x)) * C.sizeof_long))
+	out := unsafe.Slice(p, len(x))
+	for i, v := range x {
+		out[i] = C.long(v)
+	}
+	return p
+}
+
+func flag(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func pick(b bool, yes, no int) int {
+	if b {
+		return yes
+	}
+	return no
+}
