@@ -163,12 +163,13 @@ func (g *Graph) BatchNorm(x, gain, bias, mean, variance *Value, eps, momentum fl
 		return g.Apply("batchnorm_infer", Norm{eps}, x, gain, bias, mean, variance)
 	}
 	out := g.ApplyN("batchnorm", Norm{eps}, x, gain, bias)
+	y, batchMean, batchVar := out[0], out[1], out[2]
 	if m := float64(x.Shape.Size() / x.Shape[1]); m > 1 {
-		out[2] = g.Apply("mul", nil, out[2], g.Scalar(m/(m-1), out[2].DType))
+		batchVar = g.Apply("mul", nil, batchVar, g.Scalar(m/(m-1), batchVar.DType))
 	}
-	g.Track(mean, out[1], momentum)
-	g.Track(variance, out[2], momentum)
-	return out[0]
+	g.Track(mean, batchMean, momentum)
+	g.Track(variance, batchVar, momentum)
+	return y
 }
 
 // GroupNorm normalises x (N,C,…) per sample and group of C/groups consecutive channels, then applies gain and
