@@ -174,7 +174,7 @@ func init() {
 		// attention: q, k, v or packed qkv → y, lse (B,H,T), the log of the softmax's denominator.
 		Op{Name: "attention", MinIn: 1, MaxIn: 3,
 			Infer: func(n *Node) ([]Type, error) { return attrs[Attention](n).outputs(n.In) },
-			VJP:   attentionVJP,
+			VJP:   attentionVJP, DiffOuts: 2,
 			FLOPs: func(n *Node) int64 {
 				a := attrs[Attention](n)
 				z, _ := a.sizes(n.In)

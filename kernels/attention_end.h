@@ -1,0 +1,7 @@
+// Undoes attention_tile.h's names, before the next level is compiled.
+#undef VF
+#undef VI
+#undef VU
+#undef FN
+#undef NV_MAX
+#undef ROWS
