@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -117,12 +116,11 @@ func (t *charTokenizer) unknown(text string, at int) error {
 		r, r, at, len(t.chars))
 }
 
-func (t *charTokenizer) Decode(ids []int32) string {
-	var out strings.Builder
-	for _, id := range ids {
-		if id >= 0 && int(id) < len(t.chars) {
-			out.WriteRune(t.chars[id])
-		}
+func (t *charTokenizer) Decode(ids []int32) string { return decodePieces(t, ids) }
+
+func (t *charTokenizer) piece(id int32) (string, bool) {
+	if id < 0 || int(id) >= len(t.chars) {
+		return "", false
 	}
-	return out.String()
+	return string(t.chars[id]), false
 }

@@ -15,7 +15,7 @@ import (
 // readFile returns the content of a file, unpacked if its name ends in .gz, and adds the bytes of the file
 // as stored to sum. An unpacked content above limit bytes is an error (0: no limit), so that a small
 // malicious file cannot fill the memory.
-func readFile(path string, limit int64, sum hash.Hash) ([]byte, error) {
+func readFile(path string, limit int64, sum io.Writer) ([]byte, error) {
 	if st, err := os.Stat(path); err != nil {
 		return nil, err
 	} else if st.IsDir() {

@@ -14,6 +14,11 @@ var sources []source
 func init() { // filled here because the openers refer to Open's helpers, which refer to the table
 	sources = []source{
 		{"text", true, true, openText},             // path, test, tokenizer, tokenizer_path, context, sampling
+		{"go-stdlib", true, false, openGoStdlib},   // path (a Go root), tokenizer, tokenizer_path, context, sampling
+		{"tokens", true, true, openTokens},         // path, test, tokenizer, vocab, dtype, context, sampling
+		{"idx", false, true, openIDX},              // path, test, augment, mean, std
+		{"cifar10", false, true, openCIFAR},        // path, augment, mean, std
+		{"csv", false, true, openCSV},              // path, test, columns, target, categories
 		{"synthetic", false, false, openSynthetic}, // shape and classes, or vocab and context; samples, seed
 	}
 }

@@ -3,6 +3,7 @@ package data
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Tokenizer turns text into token ids 0…Vocab()−1 and back. It is safe for concurrent use.
@@ -32,6 +33,8 @@ var tokenizers = []struct {
 }{
 	{"byte", func(TokenizerSpec, string) (Tokenizer, error) { return byteTokenizer{}, nil }},
 	{"char", openChar},
+	{"gpt2", openGPT2},
+	{"llama2c", openLlama2c},
 }
 
 // Tokenizers lists the names that data.tokenizer may take.
@@ -70,12 +73,85 @@ func (byteTokenizer) Encode(text string) ([]int32, error) {
 	return ids, nil
 }
 
-func (byteTokenizer) Decode(ids []int32) string {
-	out := make([]byte, 0, len(ids))
-	for _, id := range ids {
-		if id >= 0 && id < 256 {
-			out = append(out, byte(id))
+func (t byteTokenizer) Decode(ids []int32) string { return decodePieces(t, ids) }
+
+func (byteTokenizer) piece(id int32) (string, bool) {
+	if id < 0 || id > 255 {
+		return "", false
+	}
+	return string([]byte{byte(id)}), false
+}
+
+// Marker is a Tokenizer whose vocabulary has ids that mark the start and the end of a text.
+// Encode does not add them.
+type Marker interface {
+	BOS() int32
+	EOS() int32
+}
+
+// piecer is what Decoder asks of the tokenizers of this package.
+type piecer interface {
+	// piece returns the bytes of one id, and whether a space in front of a text's first piece is only a mark.
+	piece(id int32) (text string, dummySpace bool)
+}
+
+// Decoder turns a stream of ids into text as it comes, holding back the bytes of an incomplete character.
+// The zero value with Tokenizer set is ready. Not safe for concurrent use.
+type Decoder struct {
+	Tokenizer Tokenizer
+	started   bool
+	pending   []byte
+}
+
+// Add returns the text that id completes, possibly none.
+func (d *Decoder) Add(id int32) string {
+	text, dummySpace := "", false
+	if p, ok := d.Tokenizer.(piecer); ok {
+		text, dummySpace = p.piece(id)
+	} else {
+		text = d.Tokenizer.Decode([]int32{id})
+	}
+	if text == "" {
+		return ""
+	}
+	if !d.started && dummySpace {
+		text = strings.TrimPrefix(text, " ")
+	}
+	d.started = true
+	d.pending = append(d.pending, text...)
+	whole := len(d.pending)
+	for back := 1; back < utf8.UTFMax && back <= len(d.pending); back++ {
+		if c := d.pending[len(d.pending)-back]; utf8.RuneStart(c) {
+			if !utf8.FullRune(d.pending[len(d.pending)-back:]) {
+				whole -= back
+			}
+			break
 		}
 	}
-	return string(out)
+	out := string(d.pending[:whole])
+	d.pending = append(d.pending[:0], d.pending[whole:]...)
+	return out
+}
+
+// Flush returns the bytes held back and makes the decoder ready for another text.
+func (d *Decoder) Flush() string {
+	out := string(d.pending)
+	d.pending, d.started = d.pending[:0], false
+	return out
+}
+
+// decodePieces joins pieces the way Decode promises.
+func decodePieces(t piecer, ids []int32) string {
+	var out strings.Builder
+	started := false
+	for _, id := range ids {
+		text, dummySpace := t.piece(id)
+		if dummySpace && !started {
+			out.WriteString(strings.TrimPrefix(text, " "))
+		} else {
+			out.WriteString(text)
+		}
+		started = started || text != ""
+	}
+	return out.String()
 }
