@@ -1,0 +1,135 @@
+//go:build cgo
+
+// Optimizers: one pass over memory, in chunks that follow from the size alone.
+#ifndef RG_BODY
+#include "optim.h"
+#include "rg.h"
+#include <math.h>
+
+enum { CHUNK = 1 << 15 }; // elements: 128 KiB per array, so that a task is long against its start
+
+typedef struct {
+  rg_optim a;
+  float lr, scale; // scale: of the gradient
+  float bias1, root2; // AdamW: lr / bias₁, 1 / √bias₂
+  double *partial;
+} optim_job;
+
+#define RG_SELF "optim.c"
+#include "rg_multi.h"
+
+static void run(const rg_optim *a, void (*fn)(void *, long)) {
+  const float *h = a->hyper;
+  optim_job j = {*a, h[RG_HYPER_LR], h[RG_HYPER_SCALE] * (a->norm ? a->norm[1] : 1),
+                 h[RG_HYPER_LR] / h[RG_HYPER_BIAS1], 1 / sqrtf(h[RG_HYPER_BIAS2]), 0};
+  rg_parallel(rg_ceil_div(a->n, CHUNK), fn, &j);
+}
+void rg_adamw(const rg_optim *a) { run(a, RG_DISPATCH(adamw)); }
+void rg_sgd(const rg_optim *a) { run(a, RG_DISPATCH(sgd)); }
+void rg_lion(const rg_optim *a) { run(a, RG_DISPATCH(lion)); }
+
+void rg_lerp(float *state, const float *value, float keep, float add, long n) {
+  optim_job j = {{.n = n, .param = state, .grad = value, .beta1 = keep, .beta2 = add}, 0, 0, 0, 0, 0};
+  rg_parallel(rg_ceil_div(n, CHUNK), RG_DISPATCH(lerp), &j);
+}
+
+void rg_grad_norm(float *out, const float *grad, const float *hyper, float max, long n) {
+  const long chunks = rg_ceil_div(n, CHUNK);
+  optim_job j = {{.n = n, .grad = grad}, 0, 0, 0, 0, rg_scratch(4, (size_t)chunks * sizeof(double))};
+  rg_parallel(chunks, RG_DISPATCH(squares), &j);
+  double sum = 0;
+  for (long i = 0; i < chunks; i++) sum += j.partial[i];
+  double norm = sqrt(sum) * hyper[RG_HYPER_SCALE];
+  out[0] = (float)norm;
+  out[1] = max > 0 && norm > max ? (float)(max / norm) : 1;
+}
+
+#else
+#include "rg_vec.h"
+#define EACH(i) \
+  const long lo = chunk * CHUNK, n = rg_min(j->a.n, lo + CHUNK); \
+  for (long i = lo; i < n; i += RG_WIDTH)
+#define AT(p) v_load((p) + i, n - i, 0)
+
+// p *= 1 − lr·wd;  m = β₁·m + (1−β₁)·g;  v = β₂·v + (1−β₂)·g²;  p −= lr/bias₁·m / (√v·(1/√bias₂) + eps)
+static void RG_NAME(adamw)(void *ctx, long chunk) {
+  const optim_job *j = ctx;
+  float *param = j->a.param, *mom = j->a.m, *sq = j->a.v;
+  const float *grad = j->a.grad;
+  const float keep = 1 - j->lr * j->a.decay, scale = j->scale, step = j->bias1, root2 = j->root2, eps = j->a.eps;
+  const float b1 = j->a.beta1, b2 = j->a.beta2, c1 = 1 - j->a.beta1, c2 = 1 - j->a.beta2;
+  EACH(i) {
+    vf g = AT(grad) * scale;
+    vf m = AT(mom) * b1 + g * c1;
+    vf v = AT(sq) * b2 + g * g * c2;
+    v_store(mom + i, m, n - i);
+    v_store(sq + i, v, n - i);
+    v_store(param + i, AT(param) * keep - step * m / (v_sqrt(v) * root2 + eps), n - i);
+  }
+}
+
+// g += wd·p;  mom = μ·mom + g;  p −= lr·(nesterov ? g + μ·mom : mom)
+static void RG_NAME(sgd)(void *ctx, long chunk) {
+  const optim_job *j = ctx;
+  float *param = j->a.param, *mom = j->a.m;
+  const float *grad = j->a.grad;
+  const float mu = j->a.beta1, decay = j->a.decay, scale = j->scale, lr = j->lr;
+  // d = ahead·g + behind·mom is g + μ·mom or mom
+  const float ahead = j->a.nesterov ? 1 : 0, behind = j->a.nesterov ? mu : 1;
+  EACH(i) {
+    vf p = AT(param), g = AT(grad) * scale + p * decay, m = AT(mom) * mu + g;
+    v_store(mom + i, m, n - i);
+    v_store(param + i, p - lr * (ahead * g + behind * m), n - i);
+  }
+}
+
+// p −= lr·(sign(β₁·m + (1−β₁)·g) + wd·p);  m = β₂·m + (1−β₂)·g
+static void RG_NAME(lion)(void *ctx, long chunk) {
+  const optim_job *j = ctx;
+  float *param = j->a.param, *mom = j->a.m;
+  const float *grad = j->a.grad;
+  const float b1 = j->a.beta1, b2 = j->a.beta2, c1 = 1 - j->a.beta1, c2 = 1 - j->a.beta2, decay = j->a.decay;
+  const float scale = j->scale, lr = j->lr;
+  EACH(i) {
+    vf p = AT(param), g = AT(grad) * scale, m = AT(mom), u = m * b1 + g * c1;
+    // ±1 with u's sign; u itself where it is 0 or NaN
+    vi same = (u == 0) | (u != u), one = (vi)v_set(1.0f) | ((vi)u & (int32_t)0x80000000);
+    vf sign = (vf)((same & (vi)u) | (~same & one));
+    v_store(param + i, p - lr * (sign + p * decay), n - i);
+    v_store(mom + i, m * b2 + g * c2, n - i);
+  }
+}
+
+static void RG_NAME(lerp)(void *ctx, long chunk) {
+  const optim_job *j = ctx;
+  float *state = j->a.param;
+  const float *value = j->a.grad, keep = j->a.beta1, add = j->a.beta2;
+  EACH(i) v_store(state + i, AT(state) * keep + AT(value) * add, n - i);
+}
+
+// partial[chunk] = Σ grad² in double precision: squares of f32 are exact there
+static void RG_NAME(squares)(void *ctx, long chunk) {
+  const optim_job *j = ctx;
+  const float *grad = j->a.grad;
+  enum { HALF = RG_WIDTH / 2 };
+  typedef double vd __attribute__((vector_size(8 * HALF)));
+  typedef float vh __attribute__((vector_size(4 * HALF)));
+  const long lo = chunk * CHUNK, n = rg_min(j->a.n, lo + CHUNK);
+  vd s = {}, t = {};
+  long i = lo;
+  for (; i + RG_WIDTH <= n; i += RG_WIDTH) {
+    vh a, b;
+    memcpy(&a, grad + i, sizeof a);
+    memcpy(&b, grad + i + HALF, sizeof b);
+    vd x = __builtin_convertvector(a, vd), y = __builtin_convertvector(b, vd);
+    s += x * x;
+    t += y * y;
+  }
+  double sum = 0;
+  for (int k = 0; k < HALF; k++) sum += s[k] + t[k];
+  for (; i < n; i++) sum += (double)grad[i] * grad[i];
+  j->partial[chunk] = sum;
+}
+#undef EACH
+#undef AT
+#endif

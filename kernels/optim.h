@@ -1,0 +1,23 @@
+// Optimizer updates over n contiguous elements; the formulas are at the ops' rows in the graph package.
+#pragma once
+
+// Places in the buffer of the step's numbers, as HyperLR and so on in the graph package.
+enum { RG_HYPER_LR = 0, RG_HYPER_SCALE = 1, RG_HYPER_BIAS1 = 2, RG_HYPER_BIAS2 = 3 };
+
+typedef struct {
+  long n;
+  float *param, *m, *v;     // m: first moment or momentum; v: second moment of AdamW, else NULL
+  const float *grad;
+  const float *hyper, *norm; // norm NULL, or grad_norm's output
+  double beta1, beta2;       // momentum is beta1 in SGD; double, as 1 − 0.999f is off by 5e-5
+  double eps, decay;
+  int nesterov;
+} rg_optim;
+
+void rg_adamw(const rg_optim *a);
+void rg_sgd(const rg_optim *a);
+void rg_lion(const rg_optim *a);
+// state = keep·state + add·value
+void rg_lerp(float *state, const float *value, float keep, float add, long n);
+// out = {‖g‖, factor}; max 0 only measures
+void rg_grad_norm(float *out, const float *grad, const float *hyper, float max, long n);
