@@ -1,60 +1,266 @@
 //go:build cgo
 
-// Matrix products: the plain version, replaced piece by piece by the blocked one.
-#include "gemm.h"
-#include <math.h>
+// Matrix products: choice of microkernel, blocking, threads.
+//
+// One factor, the smaller, is packed by all threads into memory that all share; of the other, each thread packs a panel
+// that fits its second-level cache, and multiplies it with the shared one. The order of every sum over k follows from k and
+// the kind alone; how C is cut into tasks follows from the number of threads too, but changes no sum.
+#include "gemm_tile.h"
+#include <stdatomic.h>
+#include <string.h>
 
-static float at(const void *p, long i, int bf16) {
-  return bf16 ? rg_from_bf16(((const uint16_t *)p)[i]) : ((const float *)p)[i];
-}
-static void put(void *p, long i, int bf16, float v) {
-  if (bf16) ((uint16_t *)p)[i] = rg_to_bf16(v);
-  else ((float *)p)[i] = v;
-}
-static float act(int a, float x) {
-  switch (a) {
-  case RG_ACT_RELU: return x > 0 ? x : x != x ? x : 0;
-  case RG_ACT_GELU_TANH: return 0.5f * x * (1 + tanhf(sqrtf(2 / (float)M_PI) * (x + 0.044715f * x * x * x)));
-  case RG_ACT_GELU: return 0.5f * x * (1 + erff(x * (float)M_SQRT1_2));
-  case RG_ACT_SILU: return x / (1 + expf(-x));
-  }
-  return x;
-}
-static float dact(int a, float x) {
-  float t, s;
-  switch (a) {
-  case RG_ACT_RELU: return x > 0;
-  case RG_ACT_GELU_TANH:
-    t = tanhf(sqrtf(2 / (float)M_PI) * (x + 0.044715f * x * x * x));
-    return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * sqrtf(2 / (float)M_PI) * (1 + 3 * 0.044715f * x * x);
-  case RG_ACT_GELU: return 0.5f * (1 + erff(x * (float)M_SQRT1_2)) + x * expf(-0.5f * x * x) / sqrtf(2 * (float)M_PI);
-  case RG_ACT_SILU: s = 1 / (1 + expf(-x)); return s * (1 + x * (1 - s));
-  }
-  return 1;
+typedef void (*task_fn)(void *, long);
+typedef void (*parallel_fn)(long, task_fn, void *);
+
+static void serially(long n, task_fn fn, void *ctx) {
+  for (long i = 0; i < n; i++) fn(ctx, i);
 }
 
-static void row(const rg_gemm *g, long item, long i) {
-  long ao = g->a_off ? g->a_off[item] : item * g->stride_a, bo = g->b_off ? g->b_off[item] : item * g->stride_b;
-  for (long j = 0; j < g->n; j++) {
-    float s = 0;
-    for (long p = 0; p < g->k; p++)
-      s += at(g->a, ao + (g->ta ? p * g->lda + i : i * g->lda + p), g->a_bf16) *
-           at(g->b, bo + (g->tb ? j * g->ldb + p : p * g->ldb + j), g->b_bf16);
-    long o = item * g->stride_c + i * g->ldc + j;
-    if (g->bias) s += at(g->bias, g->bias_rows ? i : j, g->bias_bf16);
-    if (g->pre) put(g->pre, o, g->c_bf16, s);
-    s = act(g->act, s);
-    if (g->dact_pre) s *= dact(g->dact, at(g->dact_pre, o, g->c_bf16));
-    if (g->residual) s += at(g->residual, o, g->c_bf16);
-    if (g->beta != 0) s += g->beta * at(g->c, o, g->c_bf16);
-    put(g->c, o, g->c_bf16, s);
+enum {
+  SHARED_BYTES = 8 << 20,   // of the shared factor packed at a time
+  PANEL_BYTES = 640 << 10,  // of a thread's own panel: a third of a 2 MiB second-level cache
+  TILES_BYTES = 256 << 10,  // of sums that a task keeps between stretches of k
+  PARTIAL_BYTES = 16 << 20, // of sums kept between packings, where k is long
+  TASKS_PER_THREAD = 3,     // so that a thread that is held up costs little
+};
+
+// --- choice -------------------------------------------------------------------------------------------------------
+static int f32_path = -1; // 0: multiply-add, 1: AMX where there is one, -1: by shape
+
+void rg_gemm_f32_path(int path) { f32_path = path; }
+
+// AMX works on 32×32 tiles and 32 k: what does not fill them is left to multiply-add.
+static int fills_tiles(const rg_gemm *g) { return g->m >= 12 && g->n >= 12 && g->k >= 12 && g->m * g->n * g->k >= 32 * 32 * 32; }
+
+static const rg_kind *choose(const rg_gemm *g) {
+  const rg_kind *bf16 = rg_kind_bf16(), *split = rg_kind_split();
+  int exact = g->a_bf16 && g->b_bf16; // products of bf16 are exact in f32
+  if (bf16 && (g->precision == RG_GEMM_BF16 || (exact && f32_path != 0)) && fills_tiles(g)) return bf16;
+  if (split && (f32_path == 1 || (f32_path == -1 && fills_tiles(g)))) return split;
+  return rg_kind_fma();
+}
+
+// --- one product --------------------------------------------------------------------------------------------------
+// A pass multiplies k0…k0+kc−1 of one chunk of the shared factor with one chunk of the other.
+typedef struct {
+  const rg_gemm *g;
+  const rg_kind *kind;
+  rg_side shared, own; // op(A) or op(B), both ways
+  int shares_a;
+  long shared_width, own_width; // of a strip
+  long k0, kc, kpad;
+  int first, last; // of the passes over k
+  long shared0, shared_strips, own0, own_strips; // the chunks
+  char *packed;                                  // the shared chunk
+  float *partial;                                // sums between passes over k, NULL where one pass suffices
+  long group;                                    // strips of the shared chunk packed in one task
+  long panel, block;                             // strips of own and shared in one task
+  uint64_t number;                               // of this pass, in the process
+} pass;
+
+// The panel that a thread has packed stays good for the other tasks of a pass.
+static _Thread_local struct { uint64_t pass; long panel; } packed_panel;
+static _Atomic uint64_t passes;
+
+static long strip_bytes(const pass *s, long width) { return s->kpad * width * s->kind->bytes; }
+
+static void pack_shared(void *ctx, long task) {
+  const pass *s = ctx;
+  long t = task * s->group, n = rg_min(s->group, s->shared_strips - t);
+  (s->shares_a ? s->kind->pack_a : s->kind->pack_b)(&s->shared, s->shared0 + t * s->shared_width, n, s->k0, s->kc,
+                                                    s->packed + t * strip_bytes(s, s->shared_width));
+}
+
+// plain is the sum in the order of k by f32 multiply-add: the answer for tiles where a shortcut met infinities.
+static void plain(const rg_gemm *g, long i0, long rows, long j0, long cols, float *tile, long ldt) {
+  for (long i = 0; i < rows; i++) {
+    float *c = tile + i * ldt;
+    memset(c, 0, (size_t)cols * sizeof(float));
+    for (long p = 0; p < g->k; p++) {
+      long at = g->ta ? p * g->lda + i0 + i : (i0 + i) * g->lda + p, step = g->tb ? g->ldb : 1;
+      float a = g->a_bf16 ? rg_from_bf16(((const uint16_t *)g->a)[at]) : ((const float *)g->a)[at];
+      long b = g->tb ? j0 * g->ldb + p : p * g->ldb + j0;
+      for (long j = 0; j < cols; j++)
+        c[j] += a * (g->b_bf16 ? rg_from_bf16(((const uint16_t *)g->b)[b + j * step]) : ((const float *)g->b)[b + j * step]);
+    }
   }
 }
-static void task(void *ctx, long t) {
-  const rg_gemm *g = ctx;
-  row(g, t / g->m, t % g->m);
+
+static int all_finite(const float *tile, long n) {
+  uint32_t top = 0; // largest magnitude, as bits
+  for (long i = 0; i < n; i++) {
+    uint32_t u;
+    memcpy(&u, tile + i, sizeof u);
+    u &= 0x7fffffff;
+    top = u > top ? u : top;
+  }
+  return top < 0x7f800000;
 }
-void rg_gemm_run(const rg_gemm *g) { rg_parallel((g->batch > 1 ? g->batch : 1) * g->m, task, (void *)g); }
+
+static void finish(const pass *s, float *tile, long i0, long j0) {
+  const rg_gemm *g = s->g;
+  long mr = s->kind->mr, nr = s->kind->nr, rows = rg_min(mr, g->m - i0), cols = rg_min(nr, g->n - j0);
+  if (!s->kind->exact && !all_finite(tile, rows * nr)) plain(g, i0, rows, j0, cols, tile, nr);
+  rg_gemm_epilogue(g, tile, nr, i0, rows, j0, cols);
+}
+
+// multiply_task: panel task / blocks of own with block task % blocks of shared.
+static void multiply_task(void *ctx, long task) {
+  const pass *s = ctx;
+  const rg_kind *kind = s->kind;
+  long blocks = rg_ceil_div(s->shared_strips, s->block), which = task / blocks;
+  long o0 = which * s->panel, own = rg_min(s->panel, s->own_strips - o0);
+  long t0 = task % blocks * s->block, shared = rg_min(s->block, s->shared_strips - t0);
+  char *panel = rg_scratch(1, (size_t)(s->panel * strip_bytes(s, s->own_width)));
+  if (packed_panel.pass != s->number || packed_panel.panel != which) {
+    (s->shares_a ? kind->pack_b : kind->pack_a)(&s->own, s->own0 + o0 * s->own_width, own, s->k0, s->kc, panel);
+    packed_panel.pass = s->number, packed_panel.panel = which;
+  }
+  long size = kind->mr * kind->nr;
+  int keep = s->kpad > kind->kinner; // tiles are visited several times
+  float *tiles = s->partial ? NULL : rg_scratch(3, (size_t)((keep ? own * shared : 1) * size) * sizeof(float));
+  if (kind->enter) kind->enter();
+  for (long k = 0; k < s->kpad; k += kind->kinner) {
+    long kc = rg_min(kind->kinner, s->kpad - k);
+    int done = s->last && k + kc == s->kpad;
+    for (long t = 0; t < shared; t++)
+      for (long o = 0; o < own; o++) {
+        const char *ps = s->packed + (t0 + t) * strip_bytes(s, s->shared_width) + k * s->shared_width * kind->bytes;
+        const char *po = panel + o * strip_bytes(s, s->own_width) + k * s->own_width * kind->bytes;
+        float *tile = s->partial ? s->partial + ((t0 + t) * s->own_strips + o0 + o) * size : tiles + (keep ? (t * own + o) * size : 0);
+        long is = s->shared0 + (t0 + t) * s->shared_width, io = s->own0 + (o0 + o) * s->own_width;
+        long i = s->shares_a ? is : io, j = s->shares_a ? io : is;
+        kind->micro(kc, s->shares_a ? ps : po, s->shares_a ? po : ps, tile, !(s->first && k == 0), s->g->m - i, s->g->n - j);
+        if (done) finish(s, tile, i, j);
+      }
+  }
+  if (kind->leave) kind->leave();
+}
+
+// cut chooses the tasks of a pass: panels of own that fit the second-level cache, blocks of shared whose tiles do.
+static void cut(pass *s, int threads) {
+  long tasks = threads > 1 ? threads * TASKS_PER_THREAD : 1;
+  long fit = rg_max(1, PANEL_BYTES / strip_bytes(s, s->own_width));
+  long even = rg_max(1, s->own_strips / tasks);
+  s->panel = rg_min(fit, even);
+  s->panel = rg_ceil_div(s->own_strips, rg_ceil_div(s->own_strips, s->panel));
+  long panels = rg_ceil_div(s->own_strips, s->panel);
+  long tiles = rg_max(1, TILES_BYTES / (s->panel * s->kind->mr * s->kind->nr * (long)sizeof(float)));
+  s->block = rg_min(tiles, rg_max(1, s->shared_strips / rg_ceil_div(tasks, panels)));
+  s->block = rg_ceil_div(s->shared_strips, rg_ceil_div(s->shared_strips, s->block));
+  s->group = rg_max(1, s->shared_strips / tasks);
+}
+
+static void run_pass(pass *s, parallel_fn parallel, int threads) {
+  cut(s, threads);
+  s->number = atomic_fetch_add(&passes, 1) + 1;
+  parallel(rg_ceil_div(s->shared_strips, s->group), pack_shared, s);
+  parallel(rg_ceil_div(s->own_strips, s->panel) * rg_ceil_div(s->shared_strips, s->block), multiply_task, s);
+}
+
+static long even_chunk(long len, long most, long unit) { // a multiple of unit, all chunks about as long
+  most = rg_max(unit, most / unit * unit);
+  return rg_ceil_div(rg_ceil_div(len, rg_ceil_div(len, most)), unit) * unit;
+}
+
+static void product(const rg_gemm *g, parallel_fn parallel, int threads) {
+  if (g->m <= RG_SKINNY && g->n > 0) {
+    rg_gemm_skinny(g, parallel);
+    return;
+  }
+  const rg_kind *kind = choose(g);
+  rg_side a = {g->a, g->lda, g->m, g->a_bf16, !g->ta}, b = {g->b, g->ldb, g->n, g->b_bf16, g->tb};
+  pass s = {.g = g, .kind = kind, .shares_a = g->m <= g->n};
+  s.shared = s.shares_a ? a : b, s.own = s.shares_a ? b : a;
+  s.shared_width = s.shares_a ? kind->mr : kind->nr, s.own_width = s.shares_a ? kind->nr : kind->mr;
+  long kc = even_chunk(g->k, kind->kpack, kind->kunit);
+  long shared_chunk = even_chunk(s.shared.len, SHARED_BYTES / (kc * kind->bytes), s.shared_width), own_chunk = s.own.len;
+  if (kc < g->k) own_chunk = even_chunk(s.own.len, PARTIAL_BYTES / (long)sizeof(float) / shared_chunk, s.own_width);
+  s.packed = rg_scratch(0, (size_t)(shared_chunk * kc * kind->bytes));
+  if (kc < g->k)
+    s.partial = rg_scratch(2, (size_t)(shared_chunk * rg_ceil_div(own_chunk, s.own_width) * s.own_width) * sizeof(float));
+  for (s.shared0 = 0; s.shared0 < s.shared.len; s.shared0 += shared_chunk)
+    for (s.own0 = 0; s.own0 < s.own.len; s.own0 += own_chunk) {
+      s.shared_strips = rg_ceil_div(rg_min(shared_chunk, s.shared.len - s.shared0), s.shared_width);
+      s.own_strips = rg_ceil_div(rg_min(own_chunk, s.own.len - s.own0), s.own_width);
+      for (s.k0 = 0; s.k0 < g->k; s.k0 += kc) {
+        s.kc = rg_min(kc, g->k - s.k0), s.kpad = rg_ceil_div(s.kc, kind->kunit) * kind->kunit;
+        s.first = s.k0 == 0, s.last = s.k0 + kc >= g->k;
+        run_pass(&s, parallel, threads);
+      }
+    }
+}
+
+// --- batches ------------------------------------------------------------------------------------------------------
+static const void *moved(const void *p, long elements, int bf16) {
+  return p ? (const char *)p + elements * (bf16 ? 2 : 4) : NULL;
+}
+
+static rg_gemm item_of(const rg_gemm *g, long i) {
+  rg_gemm one = *g;
+  long c = i * g->stride_c;
+  one.batch = 1;
+  one.a = moved(g->a, g->a_off ? g->a_off[i] : i * g->stride_a, g->a_bf16);
+  one.b = moved(g->b, g->b_off ? g->b_off[i] : i * g->stride_b, g->b_bf16);
+  one.c = (void *)moved(g->c, c, g->c_bf16);
+  one.pre = (void *)moved(g->pre, c, g->c_bf16);
+  one.dact_pre = moved(g->dact_pre, c, g->c_bf16);
+  one.residual = moved(g->residual, c, g->c_bf16);
+  return one;
+}
+
+// A product over no k at all is the epilogue of zeros.
+static void empty(const rg_gemm *g) {
+  float zeros[64] = {0};
+  for (long i = 0; i < g->m; i++)
+    for (long j = 0; j < g->n; j += 64) rg_gemm_epilogue(g, zeros, 64, i, 1, j, rg_min(64, g->n - j));
+}
+
+static void one_item(const rg_gemm *g, long i, parallel_fn parallel, int threads) {
+  rg_gemm one = item_of(g, i);
+  if (g->k == 0) empty(&one);
+  else product(&one, parallel, threads);
+}
+
+static void item_task(void *ctx, long i) { one_item(ctx, i, serially, 1); }
+
 void rg_gemm_serial(const rg_gemm *g) {
-  for (long t = 0, n = (g->batch > 1 ? g->batch : 1) * g->m; t < n; t++) task((void *)g, t);
+  if (g->m <= 0 || g->n <= 0) return;
+  for (long i = 0; i < rg_max(1, g->batch); i++) one_item(g, i, serially, 1);
+}
+
+void rg_gemm_run(const rg_gemm *g) {
+  enum { SMALL = 1 << 17 }; // multiplications that take no longer than handing out tasks
+  int threads = rg_threads();
+  if (threads == 1 || g->m * g->n * g->k * rg_max(1, g->batch) < SMALL) rg_gemm_serial(g);
+  else if (g->m <= 0 || g->n <= 0) return;
+  else if (g->batch >= 2 * threads) rg_parallel(g->batch, item_task, (void *)g);
+  else
+    for (long i = 0; i < rg_max(1, g->batch); i++) one_item(g, i, rg_parallel, threads);
+}
+
+// --- peak ---------------------------------------------------------------------------------------------------------
+typedef struct { const rg_kind *kind; long kc, repeats; } peak;
+
+static void peak_task(void *ctx, long i) {
+  const peak *p = ctx;
+  long a = p->kc * p->kind->mr * p->kind->bytes, b = p->kc * p->kind->nr * p->kind->bytes;
+  char *panels = rg_scratch(1, (size_t)(a + b + 64));
+  float *tile = rg_scratch(3, (size_t)(p->kind->mr * p->kind->nr) * sizeof(float));
+  packed_panel.pass = 0; // the scratch is ours now
+  memset(panels, 0, (size_t)(a + b + 64));
+  (void)i;
+  if (p->kind->enter) p->kind->enter();
+  for (long r = 0; r < p->repeats; r++) p->kind->micro(p->kc, panels, panels + (a + 63) / 64 * 64, tile, 0, p->kind->mr, p->kind->nr);
+  if (p->kind->leave) p->kind->leave();
+}
+
+// rg_gemm_peak_work runs the microkernel of a precision on panels that stay in the first-level cache, on every thread, and
+// returns the floating-point operations done.
+double rg_gemm_peak_work(int precision, long repeats) {
+  const rg_gemm g = {.m = 1024, .n = 1024, .k = 1024, .precision = precision};
+  const rg_kind *kind = choose(&g);
+  peak p = {kind, rg_min(128, kind->kinner), repeats};
+  rg_parallel(rg_threads(), peak_task, &p);
+  return 2.0 * kind->mr * kind->nr * p.kc * repeats * rg_threads();
 }

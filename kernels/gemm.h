@@ -46,3 +46,8 @@ typedef struct rg_gemm {
 void rg_gemm_run(const rg_gemm *g);
 // rg_gemm_serial uses the calling thread only; meant for rg_parallel tasks. It uses scratch slots 0–3.
 void rg_gemm_serial(const rg_gemm *g);
+
+// rg_gemm_f32_path makes f32 products use multiply-add (0), AMX where the CPU has it (1), or what suits their shape (−1,
+// the default). For tests; no product may be running.
+void rg_gemm_f32_path(int path);
+double rg_gemm_peak_work(int precision, long repeats);

@@ -1,0 +1,248 @@
+//go:build cgo
+
+// Matrix products on AMX tiles (Intel SDM vol. 1 ch. 18; TDPBF16PS): 32×32 of C in four tile registers, f32 accumulators.
+//
+// bf16:  factors rounded to bf16, to nearest even.
+// split: x = x₁+x₂+x₃ exactly, each a bf16: x₁ = round(x), x₂ = round(x−x₁), x₃ = x−x₁−x₂, |x₂| ≤ 2⁻⁸|x|, |x₃| ≤ 2⁻¹⁶|x|.
+//        Then a·b = a₁b₁ + (a₁b₂+a₂b₁) + (a₁b₃+a₂b₂+a₃b₁) up to 2⁻²⁴|a·b|, f32's own rounding. AMX takes subnormal factors
+//        as zero and flushes subnormal sums: parts of |x| below 2⁻¹¹⁰ lose accuracy, which f32 products of such x with
+//        anything of ordinary size lose too. Rounding may make an infinity of a number next to the largest one, and
+//        ∞−∞ a NaN of an infinity: the driver computes tiles that are not finite again (rg_kind.exact).
+#include "gemm_tile.h"
+
+#ifndef __x86_64__
+const rg_kind *rg_kind_bf16(void) { return NULL; }
+const rg_kind *rg_kind_split(void) { return NULL; }
+#else
+#include <immintrin.h>
+
+#define AMX __attribute__((target("amx-tile,amx-bf16,avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
+#define AMX_INLINE static inline __attribute__((always_inline)) AMX
+enum { STRIP = 32, KBLOCK = 32, TILE = 16 * 32 }; // a tile: 16 rows of 32 bf16
+
+// gcc's tile intrinsics are statements of assembly; these are expressions. They do not tell the compiler which memory
+// they touch: packers and microkernels meet only through function pointers, which it must assume to touch all.
+#define LOAD(t, p, stride) ({ _tile_loadd(t, p, stride); })
+#define STORE(t, p, stride) ({ _tile_stored(t, p, stride); })
+#define ZERO(t) ({ _tile_zero(t); })
+#define DOT(c, a, b) ({ _tile_dpbf16ps(c, a, b); })
+
+// --- tiles --------------------------------------------------------------------------------------------------------
+AMX static void enter(void) {
+  struct __attribute__((packed)) {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t colsb[16];
+    uint8_t rows[16];
+  } config = {.palette = 1};
+  for (int i = 0; i < 8; i++) config.colsb[i] = 64, config.rows[i] = 16;
+  __asm__ volatile("ldtilecfg %0" : : "m"(config)); // gcc 12's _tile_loadconfig declares only 8 bytes as read
+}
+AMX static void leave(void) { _tile_release(); }
+
+AMX_INLINE void load_c(const float *c, int acc) {
+  if (acc) {
+    LOAD(0, c, 128), LOAD(1, c + 16, 128);
+    LOAD(2, c + 16 * STRIP, 128), LOAD(3, c + 16 * STRIP + 16, 128);
+  } else {
+    ZERO(0), ZERO(1), ZERO(2), ZERO(3);
+  }
+}
+AMX_INLINE void store_c(float *c) {
+  STORE(0, c, 128), STORE(1, c + 16, 128);
+  STORE(2, c + 16 * STRIP, 128), STORE(3, c + 16 * STRIP + 16, 128);
+}
+// Operand tiles: 4, 5 rows 0–15 and 16–31 of A; 6, 7 columns 0–15 and 16–31 of B.
+#define LOAD_A(p) LOAD(4, (p), 64), LOAD(5, (p) + TILE, 64)
+#define LOAD_B(p) LOAD(6, (p), 64), LOAD(7, (p) + TILE, 64)
+#define MULTIPLY() DOT(0, 4, 6), DOT(1, 4, 7), DOT(2, 5, 6), DOT(3, 5, 7)
+
+AMX static void micro_bf16(long kc, const void *pa, const void *pb, float *c, int acc, long rows, long cols) {
+  const uint16_t *a = pa, *b = pb;
+  if (cols <= 16 || rows <= 16) { // half a tile is empty: one column, or one row, of tiles
+    long step = rows <= 16 ? 0 : TILE;
+    if (acc) LOAD(0, c, 128), LOAD(2, rows <= 16 ? c + 16 : c + 16 * STRIP, 128);
+    else ZERO(0), ZERO(2);
+    for (; kc > 0; kc -= KBLOCK, a += 2 * TILE, b += 2 * TILE) {
+      LOAD(4, a, 64), LOAD(6, b, 64), DOT(0, 4, 6);
+      if (step) LOAD(5, a + TILE, 64), DOT(2, 5, 6);
+      else LOAD(7, b + TILE, 64), DOT(2, 4, 7);
+    }
+    STORE(0, c, 128), STORE(2, rows <= 16 ? c + 16 : c + 16 * STRIP, 128);
+    return;
+  }
+  load_c(c, acc);
+  for (; kc > 0; kc -= KBLOCK, a += 2 * TILE, b += 2 * TILE) {
+    LOAD(6, b, 64), LOAD(4, a, 64), DOT(0, 4, 6);
+    LOAD(7, b + TILE, 64), DOT(1, 4, 7);
+    LOAD(5, a + TILE, 64), DOT(2, 5, 6);
+    DOT(3, 5, 7);
+  }
+  store_c(c);
+}
+
+// Small terms first; each step changes one operand, so that 14 loads serve 24 products.
+AMX static void micro_split(long kc, const void *pa, const void *pb, float *c, int acc, long rows, long cols) {
+  enum { P1 = 0, P2 = 2 * TILE, P3 = 4 * TILE };
+  const uint16_t *a = pa, *b = pb;
+  (void)rows, (void)cols;
+  load_c(c, acc);
+  for (; kc > 0; kc -= KBLOCK, a += 6 * TILE, b += 6 * TILE) {
+    LOAD_A(a + P3), LOAD_B(b + P1), MULTIPLY();
+    LOAD_A(a + P2), MULTIPLY();
+    LOAD_B(b + P2), MULTIPLY();
+    LOAD_A(a + P1), MULTIPLY();
+    LOAD_B(b + P3), MULTIPLY();
+    LOAD_B(b + P1), MULTIPLY();
+  }
+  store_c(c);
+}
+
+// --- packing ------------------------------------------------------------------------------------------------------
+// A tile's row holds 16 pairs of k: bf16 pairs k with k+1 (as memory does), split pairs k with k+16 (fewer shuffles).
+// A's tile rows are rows of A, B's tile rows are pairs of k; a source that lies the other way is transposed in registers.
+
+AMX_INLINE void transpose16(__m512i r[16]) { // 16×16 of 32 bits
+  __m512i t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; i++) {
+    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
+    t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xdd);
+    t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
+    t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xdd);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; i++) {
+    r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
+    r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd);
+    r[4 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0x88);
+    r[12 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0xdd);
+  }
+}
+
+// load16 reads up to 16 elements as f32; lanes outside the mask are 0 and not touched.
+AMX_INLINE __m512 load16(const void *p, long i, int bf16, __mmask16 m) {
+  if (!bf16) return _mm512_maskz_loadu_ps(m, (const float *)p + i);
+  __m512i w = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(m, (const uint16_t *)p + i));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
+}
+
+// split_pair writes the three parts of lo (lower halves) and hi (upper halves) to out[0], out[16], out[32].
+AMX_INLINE void split_pair(__m512 lo, __m512 hi, __m512i *out) {
+  const __m512i half = _mm512_set1_epi32(0x8000), top = _mm512_set1_epi32((int)0xffff0000);
+  for (int p = 0; p < 3; p++) {
+    __m512i l = _mm512_castps_si512(lo), h = _mm512_castps_si512(hi);
+    if (p < 2) { // the third part has 8 significant bits: nothing to round
+      l = _mm512_and_si512(_mm512_add_epi32(l, half), top);
+      h = _mm512_and_si512(_mm512_add_epi32(h, half), top);
+      lo = _mm512_sub_ps(lo, _mm512_castsi512_ps(l));
+      hi = _mm512_sub_ps(hi, _mm512_castsi512_ps(h));
+    }
+    out[16 * p] = _mm512_or_si512(_mm512_srli_epi32(l, 16), h);
+  }
+}
+
+AMX_INLINE __m512i round_pair(__m512 lo, __m512 hi, int interleave) {
+  __m512i v = (__m512i)_mm512_cvtne2ps_pbh(hi, lo); // lo's 16, then hi's 16
+  if (!interleave) return v;
+  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
+                                         20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+  return _mm512_permutexvar_epi16(order, v);
+}
+
+AMX_INLINE __mmask16 first(long n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
+
+// pair_bf16 is row e of a tile whose source is bf16 already.
+AMX_INLINE __m512i pair_bf16(const rg_side *s, long i, long k, long k_end, int e, int along_k) {
+  const uint16_t *at = s->at;
+  if (along_k) {
+    if (i + e >= s->len) return _mm512_setzero_si512();
+    __mmask32 m = k_end - k >= 32 ? 0xffffffff : (1u << (k_end - k)) - 1;
+    return _mm512_maskz_loadu_epi16(m, at + (i + e) * s->ld + k);
+  }
+  long k0 = k + 2 * e;
+  __mmask16 m = first(s->len - i);
+  __m256i lo = _mm256_maskz_loadu_epi16(k0 < k_end ? m : 0, at + rg_min(k0, k_end - 1) * s->ld + i);
+  __m256i hi = _mm256_maskz_loadu_epi16(k0 + 1 < k_end ? m : 0, at + rg_min(k0 + 1, k_end - 1) * s->ld + i);
+  return _mm512_or_si512(_mm512_cvtepu16_epi32(lo), _mm512_slli_epi32(_mm512_cvtepu16_epi32(hi), 16));
+}
+
+// pack_tile writes the tile (one per part, 2·TILE apart) of 16 rows or columns from i and 32 k from k.
+AMX_INLINE void pack_tile(const rg_side *s, long i, long k, long k_end, int split, int bf16, int along_k, int transpose,
+                          uint16_t *dst) {
+  const int parts = split ? 3 : 1;
+  __m512i v[3 * 16];
+#pragma GCC unroll 16
+  for (int e = 0; e < 16; e++) {
+    __m512 lo, hi;
+    if (!split && bf16) {
+      v[e] = pair_bf16(s, i, k, k_end, e, along_k);
+    } else if (along_k) { // e counts rows or columns
+      long row = i + e < s->len ? i + e : s->len - 1;
+      __mmask16 m0 = i + e < s->len ? first(k_end - k) : 0, m1 = i + e < s->len ? first(k_end - k - 16) : 0;
+      lo = load16(s->at, row * s->ld + k, bf16, m0), hi = load16(s->at, row * s->ld + k + 16, bf16, m1);
+    } else { // e counts pairs of k
+      long k0 = k + (split ? e : 2 * e), k1 = k + (split ? e + 16 : 2 * e + 1);
+      __mmask16 m = first(s->len - i);
+      lo = load16(s->at, rg_min(k0, k_end - 1) * s->ld + i, bf16, k0 < k_end ? m : 0);
+      hi = load16(s->at, rg_min(k1, k_end - 1) * s->ld + i, bf16, k1 < k_end ? m : 0);
+    }
+    if (split) split_pair(lo, hi, v + e);
+    else if (!bf16) v[e] = round_pair(lo, hi, !along_k);
+    if (!transpose)
+      for (int p = 0; p < parts; p++) _mm512_store_si512((__m512i *)(dst + p * 2 * TILE) + e, v[16 * p + e]);
+  }
+  if (!transpose) return;
+  for (int p = 0; p < parts; p++) {
+    transpose16(v + 16 * p);
+#pragma GCC unroll 16
+    for (int e = 0; e < 16; e++) _mm512_store_si512((__m512i *)(dst + p * 2 * TILE) + e, v[16 * p + e]);
+  }
+}
+
+AMX_INLINE void pack(const rg_side *s, long i0, long strips, long k0, long kc, int split, int is_b, int bf16, int along_k,
+                     uint16_t *dst) {
+  long blocks = rg_ceil_div(kc, KBLOCK), block = (split ? 6 : 2) * TILE;
+  for (long b = 0; b < blocks; b++) // k outside: a run of neighbouring columns is read at once
+    for (long t = 0; t < strips; t++) {
+      uint16_t *d = dst + (t * blocks + b) * block;
+      long i = i0 + t * STRIP, k = k0 + b * KBLOCK;
+      pack_tile(s, i, k, k0 + kc, split, bf16, along_k, along_k == is_b, d);
+      pack_tile(s, i + 16, k, k0 + kc, split, bf16, along_k, along_k == is_b, d + TILE);
+    }
+}
+
+// PACKER makes the four versions of a packer, so that nothing is decided per element.
+#define PACKER(name, split, is_b)                                                                                      \
+  AMX static void name##_f32_k(const rg_side *s, long i, long n, long k, long kc, void *d) { pack(s, i, n, k, kc, split, is_b, 0, 1, d); } \
+  AMX static void name##_f32_i(const rg_side *s, long i, long n, long k, long kc, void *d) { pack(s, i, n, k, kc, split, is_b, 0, 0, d); } \
+  AMX static void name##_b16_k(const rg_side *s, long i, long n, long k, long kc, void *d) { pack(s, i, n, k, kc, split, is_b, 1, 1, d); } \
+  AMX static void name##_b16_i(const rg_side *s, long i, long n, long k, long kc, void *d) { pack(s, i, n, k, kc, split, is_b, 1, 0, d); } \
+  static void name(const rg_side *s, long i, long n, long k, long kc, void *d) {                                       \
+    if (s->bf16) (s->along_k ? name##_b16_k : name##_b16_i)(s, i, n, k, kc, d);                                        \
+    else (s->along_k ? name##_f32_k : name##_f32_i)(s, i, n, k, kc, d);                                                \
+  }
+PACKER(pack_a_bf16, 0, 0)
+PACKER(pack_b_bf16, 0, 1)
+PACKER(pack_a_split, 1, 0)
+PACKER(pack_b_split, 1, 1)
+
+static const rg_kind kind_bf16 = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 2, .kpack = 2048, .kinner = 256, .exact = 1,
+    .pack_a = pack_a_bf16, .pack_b = pack_b_bf16, .micro = micro_bf16, .enter = enter, .leave = leave};
+static const rg_kind kind_split = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 6, .kpack = 1024, .kinner = 128, .exact = 0,
+    .pack_a = pack_a_split, .pack_b = pack_b_split, .micro = micro_split, .enter = enter, .leave = leave};
+
+const rg_kind *rg_kind_bf16(void) { return rg_isa >= RG_AMX ? &kind_bf16 : NULL; }
+const rg_kind *rg_kind_split(void) { return rg_isa >= RG_AMX ? &kind_split : NULL; }
+#endif
