@@ -76,7 +76,7 @@ func (c *Config) checkData(a *architecture, strict bool) error {
 	if c.Classes < 0 || c.Classes == 1 || (strict && c.Classes == 0) {
 		return bad("classes", c.Classes, "at least 2 (left out: the data set's)")
 	}
-	if strict && len(c.Input) == 0 {
+	if strict && len(c.Input) == 0 && len(c.Categories) == 0 {
 		return bad("input", c.Input, "the shape of one sample, (C,H,W) or (features) (left out: the data set's)")
 	}
 	if len(c.Input) > 0 && (len(c.Input) > 3 || len(c.Input) == 2 || slices.Min(c.Input) < 1) {

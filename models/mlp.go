@@ -10,8 +10,7 @@ import (
 // mlp: a multilayer perceptron (Rumelhart, Hinton, Williams 1986).
 //   - linear layers of the given sizes with ReLU and dropout between; an image is flattened first;
 //   - category columns, where the data set embeds them, enter as one learned vector each beside the numeric
-//     features (entity embeddings, Guo and Berkhahn 2016, arXiv 1604.06737); default width min(50, (n+1)/2)
-//     is replaced by one width for all columns, embed;
+//     features (entity embeddings, Guo and Berkhahn 2016, arXiv 1604.06737), all of the width embed;
 //   - starts as torch.nn.Linear and torch.nn.Embedding;
 //   - parameters: Σ (inᵢ+1)·outᵢ + Σ categories·embed. 784-512-512-10: 669,706.
 //
@@ -39,8 +38,8 @@ var mlp = architecture{
 
 func mlpLogits(n *net, in samples) *graph.Value {
 	x := in.x
-	if batch := x.Shape[0]; len(x.Shape) > 2 {
-		x = n.Reshape(x, batch, x.Shape.Size()/batch) // (B,F)
+	if x != nil && len(x.Shape) > 2 {
+		x = n.Reshape(x, x.Shape[0], n.cfg.Input.Size()) // (B,F)
 	}
 	if in.categories != nil {
 		x = n.embedCategories(x, in.categories)
@@ -51,10 +50,13 @@ func mlpLogits(n *net, in samples) *graph.Value {
 	return n.linear(strconv.Itoa(2*len(n.cfg.Sizes)), x, n.cfg.Classes, false)
 }
 
-// embedCategories appends to x (B,F) one learned vector per column of ids (B,K) → (B, F + K·embed).
+// embedCategories appends to x (B,F), which may be nil, one learned vector per column of ids (B,K) → (B, F + K·embed).
 func (n *net) embedCategories(x, ids *graph.Value) *graph.Value {
 	batch := ids.Shape[0]
-	cols := []*graph.Value{x}
+	var cols []*graph.Value
+	if x != nil {
+		cols = append(cols, x)
+	}
 	for i, values := range n.cfg.Categories {
 		id := n.SliceAxis(ids, 1, i, i+1)
 		table := n.weight(fmt.Sprintf("embeddings.%d.weight", i), graph.Normal(1), false, values, n.cfg.Embed)

@@ -30,6 +30,9 @@ const (
 	Logits  = "logits"  // float (B,T,V) or (B, classes)
 )
 
+// NoLabel is the target of rows that evaluation leaves out of the loss.
+const NoLabel = -1
+
 // architecture is a row of the registry.
 type architecture struct {
 	keys     string // the configuration keys it uses
@@ -103,13 +106,14 @@ func (m *Model) InOut() bool { return m.arch.inOut }
 // samples are the values a model reads.
 type samples struct {
 	tokens     *graph.Value // (B,T)
-	x          *graph.Value // (B,C,H,W) or (B,F)
+	x          *graph.Value // (B,C,H,W) or (B,F), nil where all columns are embedded
 	categories *graph.Value // (B, columns), nil where none
 }
 
 // Loss declares the graph of one lane: inputs for batch samples, output Loss and, for a classifier in
 // evaluation, Correct. Language models read sequences of the full context. training switches on dropout (input
-// RNG, where Dropout > 0) and batch norm's batch statistics, whose running averages the graph tracks.
+// RNG, where Dropout > 0) and batch norm's batch statistics, whose running averages the graph tracks. In
+// evaluation, rows whose target is NoLabel do not count.
 // Builder panics (*graph.Error) pass through to graph.Build.
 func (m *Model) Loss(g *graph.Graph, batch int, training bool) error {
 	if batch < 1 {
@@ -126,7 +130,11 @@ func (m *Model) Loss(g *graph.Graph, batch int, training bool) error {
 		n.rng = g.Input(RNG, tensor.I64, 3)
 	}
 	logits := m.arch.logits(n, in)
-	g.Output(Loss, g.CrossEntropy(logits, targets, graph.CrossEntropy{}))
+	ce := graph.CrossEntropy{}
+	if !training { // the last batch of an evaluation is filled up with rows of no label
+		ce.Ignore, ce.HasIgnore = NoLabel, true
+	}
+	g.Output(Loss, g.CrossEntropy(logits, targets, ce)) // logits (B·T,V) or (B, classes)
 	if !m.arch.language && !training {
 		hit := g.Compare("eq", g.Cast(g.ArgMax(logits, -1), tensor.I32), targets) // (B)
 		g.Output(Correct, g.Sum(g.Cast(hit, m.DType), false))
@@ -172,7 +180,9 @@ func (m *Model) inputs(g *graph.Graph, batch, seq int) (in samples) {
 	if len(m.Input) == 3 {
 		name = Images
 	}
-	in.x = g.Input(name, m.DType, append([]int{batch}, m.Input...)...)
+	if len(m.Input) > 0 {
+		in.x = g.Input(name, m.DType, append([]int{batch}, m.Input...)...)
+	}
 	if len(m.Categories) > 0 {
 		in.categories = g.Input(Categories, tensor.I32, batch, len(m.Categories))
 	}

@@ -2,8 +2,11 @@ package models_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
+	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
 
 	"ringo/models"
@@ -103,6 +106,23 @@ func TestWeightsCoverParameters(t *testing.T) {
 	}
 	require.Contains(t, names, "model.layers.0.self_attn.k_proj.weight")
 	require.Contains(t, names, "model.layers.0.mlp.up_proj.weight")
+}
+
+// The model section of every recipe is valid.
+func TestConfigsAreValid(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("../configs/*.yaml")
+	require.NoError(t, err)
+	require.NotEmpty(t, files)
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		require.NoError(t, err)
+		var doc struct {
+			Model models.Config `yaml:"model"`
+		}
+		require.NoError(t, yaml.Unmarshal(raw, &doc), file)
+		require.NoError(t, doc.Model.Validate(), file)
+	}
 }
 
 func TestModesDeclareTheirInputs(t *testing.T) {
