@@ -1,0 +1,20 @@
+// What the convolution kernels share: the description that Go passes, and the entry points.
+#pragma once
+#include "rg.h"
+
+// One convolution, all sizes in elements: x (n,c,h,w), w (o,c/g,kh,kw), y (n,o,oh,ow). pt and pl are the rows and
+// columns of zeros above and left of x; those below and right follow from oh and ow.
+typedef struct {
+  long n, c, h, w, o, kh, kw, oh, ow, sh, sw, dh, dw, pt, pl, g;
+  int relu;
+} rg_conv_shape;
+
+void rg_conv2d(const rg_conv_shape *s, const float *x, const float *w, const float *bias, float *y);
+void rg_conv2d_dx(const rg_conv_shape *s, const float *dy, const float *w, float *dx);
+void rg_conv2d_dw(const rg_conv_shape *s, const float *x, const float *dy, float *dw);
+void rg_conv2d_db(long n, long c, long hw, const float *dy, float *db);
+
+// One channel per group: conv_depthwise.c.
+void rg_depthwise(const rg_conv_shape *s, const float *x, const float *w, const float *bias, float *y);
+void rg_depthwise_dx(const rg_conv_shape *s, const float *dy, const float *w, float *dx);
+void rg_depthwise_dw(const rg_conv_shape *s, const float *x, const float *dy, float *dw);
