@@ -60,13 +60,11 @@ RG_INLINE float rg_expf_full(float x) {
   return p * rg_float((half + 127) << 23) * rg_float((i - half + 127) << 23);
 }
 
-// ln x by x = 2^e·m, √½ ≤ m < √2, f = m−1: e·ln2 + f − f²/2 + f³·P(f), with P from Cephes' logf (S. Moshier). Right
-// for subnormals; −∞ at 0, NaN below. Error below 1.5 ulp.
-RG_INLINE float rg_logf(float x) {
+// ln x for normal x > 0, by x = 2^e·m, √½ ≤ m < √2, f = m−1: e·ln2 + f − f²/2 + f³·P(f), with P from Cephes' logf
+// (S. Moshier). The caller's lift is added to e. Error below 1.5 ulp.
+RG_INLINE float rg_log_normal(float x, float lift) {
   const float ln2_hi = 0.693359375f, ln2_lo = -2.12194440e-4f;
-  float scaled = x < 1.17549435e-38f ? x * 8388608.0f : x; // 2^23 lifts subnormals
-  float lift = x < 1.17549435e-38f ? -23.0f : 0.0f;
-  int32_t i = rg_bits(scaled) - 0x3f3504f3; // bits of √½: the exponent field now counts from there
+  int32_t i = rg_bits(x) - 0x3f3504f3; // bits of √½: the exponent field now counts from there
   float e = (float)(i >> 23) + lift;
   float f = rg_float((i & 0x007fffff) + 0x3f3504f3) - 1.0f;
   float z = f * f;
@@ -80,17 +78,22 @@ RG_INLINE float rg_logf(float x) {
   p = p * f - 2.4999993993e-1f;
   p = p * f + 3.3333331174e-1f;
   float y = p * f * z + e * ln2_lo - 0.5f * z;
-  y = f + y + e * ln2_hi;
+  return f + y + e * ln2_hi;
+}
+
+// ln x: right for subnormals; −∞ at 0, NaN below.
+RG_INLINE float rg_logf(float x) {
+  float scaled = x < 1.17549435e-38f ? x * 8388608.0f : x; // 2^23 lifts subnormals
+  float y = rg_log_normal(scaled, x < 1.17549435e-38f ? -23.0f : 0.0f);
   y = x > 3.402823466e38f ? x : y;                        // ∞
   y = x < 0.0f || x != x ? rg_float(0x7fc00000) : y;      // NaN
   return x == 0.0f ? rg_float((int32_t)0xff800000) : y;   // −∞
 }
 
-// ln(1+x) for x > −1: ln(u)·x/(u−1) with u = 1+x rounded (W. Kahan), x itself where u is 1.
+// ln(1+x) for 0 ≤ x < ∞: with u = 1+x rounded, ln u plus the lost part's share (x − (u−1))/u.
 RG_INLINE float rg_log1pf(float x) {
   float u = 1.0f + x;
-  float d = u - 1.0f;
-  return d == 0.0f || u > 3.402823466e38f ? x : rg_logf(u) * (x / (d == 0.0f ? 1.0f : d));
+  return rg_log_normal(u, 0.0f) + (x - (u - 1.0f)) / u;
 }
 
 // tanh x: x + x³·P(x²) below 0.625 (P from Cephes' tanhf), 1 − 2/(e^(2|x|)+1) above. Error below 2 ulp.
@@ -142,7 +145,7 @@ RG_INLINE float rg_sigmoid_grad(float x) {
 }
 
 // ln(1+e^x) = max(x,0) + ln(1+e^(−|x|))
-RG_INLINE float rg_softplus(float x) { return (x > 0.0f ? x : 0.0f) + rg_log1pf(rg_expf(-rg_absf(x))); }
+RG_INLINE float rg_softplus(float x) { return (x < 0.0f ? 0.0f : x) + rg_log1pf(rg_expf(-rg_absf(x))); }
 
 // silu x = x·σ(x); silu' = σ + x·σ(1−σ)
 RG_INLINE float rg_silu(float x) { return x * rg_sigmoid(x); }

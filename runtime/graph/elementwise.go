@@ -115,6 +115,7 @@ func logic(name string) Op {
 
 func init() {
 	all := func() []Sample { return binarySamples(-1, 1, -1, 1) }
+	apart := func() []Sample { return binarySamples(-50, 50, -50, 50) } // operands hardly ever within a difference step
 	pow := binary("pow", binarySamples(0.3, 2, -2, 3), powVJP)
 	pow.Infer, pow.InPlace = powInfer, inPlace1
 	register(
@@ -129,10 +130,10 @@ func init() {
 		})),
 		pow,
 		// Ties send the cotangent to a.
-		binary("maximum", all(), func(g *Graph, a, b, y, dy *Value) (*Value, *Value) {
+		binary("maximum", apart(), func(g *Graph, a, b, y, dy *Value) (*Value, *Value) {
 			return g.route(g.Apply("ge", nil, a, b), dy)
 		}),
-		binary("minimum", all(), func(g *Graph, a, b, y, dy *Value) (*Value, *Value) {
+		binary("minimum", apart(), func(g *Graph, a, b, y, dy *Value) (*Value, *Value) {
 			return g.route(g.Apply("le", nil, a, b), dy)
 		}),
 		compare("eq"), compare("ne"), compare("lt"), compare("le"), compare("gt"), compare("ge"),
