@@ -9,7 +9,9 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/stretchr/testify/require"
 
+	"ringo/kernels"
 	"ringo/models"
+	"ringo/models/golden"
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
@@ -152,6 +154,64 @@ func TestModesDeclareTheirInputs(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorContains(t, mlp.Decode(g, 1, 1), "cannot generate")
 	require.ErrorContains(t, m.Forward(g, 1, 9), "at most 8 tokens")
+}
+
+// Decoding token by token through the cache gives the logits of the whole sequence at once.
+func TestDecodeEqualsForward(t *testing.T) {
+	t.Parallel()
+	const batch, seq = 2, 7
+	for _, cfg := range []models.Config{
+		{Name: "gpt", Layers: 2, Heads: 2, Width: 16, Context: 9, Vocab: 11, Dropout: 0.5},
+		{Name: "llama", Layers: 2, Heads: 4, KVHeads: 2, Width: 16, Context: 9, Vocab: 11},
+		{Name: "llama", Layers: 1, Heads: 2, Width: 16, Context: 9, Vocab: 11, RopeInterleaved: true, Tied: true},
+	} {
+		m, err := models.New(cfg)
+		require.NoError(t, err)
+		c := &golden.Case{Model: m.Config, Batch: batch, Seed: 3, Distinct: 1}
+		whole, err := graph.Build(func(g *graph.Graph) { require.NoError(t, m.Forward(g, batch, seq)) })
+		require.NoError(t, err)
+		step, err := graph.Build(func(g *graph.Graph) { require.NoError(t, m.Decode(g, batch, seq)) })
+		require.NoError(t, err)
+		weights, err := c.Weights(m, whole)
+		require.NoError(t, err)
+		ids := tensor.Data[int32](c.Inputs(0)[models.Tokens]) // (batch, context)
+		feed := func(g *graph.Graph, from, n int) map[*graph.Value]*tensor.Tensor {
+			feeds := map[*graph.Value]*tensor.Tensor{}
+			for _, p := range g.Params {
+				feeds[p] = weights[p.Node.Name]
+			}
+			tokens := tensor.New(tensor.I32, batch, n)
+			for b := range batch {
+				copy(tensor.Data[int32](tokens)[b*n:(b+1)*n], ids[b*m.Context+from:])
+			}
+			feeds[g.Inputs[0]] = tokens
+			return feeds
+		}
+		vals, err := kernels.Eval(whole, feed(whole, 0, seq), false)
+		require.NoError(t, err)
+		want := vals[whole.Find(models.Logits)].Float64s() // (batch, seq, vocab)
+		caches := map[*graph.Value]*tensor.Tensor{}
+		for pos := range seq {
+			feeds := feed(step, pos, 1)
+			feeds[step.Inputs[1]] = tensor.Of(tensor.Shape{}, int32(pos))
+			for _, s := range step.States {
+				if caches[s] == nil {
+					caches[s] = tensor.New(s.DType, s.Shape...)
+				}
+				feeds[s] = caches[s]
+			}
+			vals, err := kernels.Eval(step, feeds, false)
+			require.NoError(t, err)
+			got := vals[step.Find(models.Logits)].Float64s() // (batch, 1, vocab)
+			for b := range batch {
+				at := (b*seq + pos) * m.Vocab
+				require.InDeltaSlice(t, want[at:at+m.Vocab], got[b*m.Vocab:(b+1)*m.Vocab], 1e-5, "%s, sequence %d, position %d", cfg.Name, b, pos)
+			}
+			for _, s := range step.States {
+				caches[s] = vals[s]
+			}
+		}
+	}
 }
 
 func ExampleNew() {
