@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
 )
 
 // fuseLoss computes the classifier's loss and its gradient in one sweep over the logits, in place: the
@@ -121,32 +122,50 @@ func reluFromResult(r *rewriter, n *graph.Node) {
 // fuseActGrad: act_grad(pre, matmul(dy, w)) becomes matmul with ActGrad.
 func fuseActGrad(r *rewriter, n *graph.Node) {
 	pre, d := n.In[0], n.In[1]
-	m := d.Node
+	y := r.behindReshapes(d)
+	m := y.Node
 	a, ok := m.Attrs.(graph.MatMul)
-	if !ok || a.Act != "" || a.ActGrad != "" || a.Residual || a.KeepPre || a.Bias || !r.only(d) || !pre.Shape.Equal(d.Shape) {
+	if !ok || a.Act != "" || a.ActGrad != "" || a.Residual || a.KeepPre || a.Bias || !r.only(y) || !pre.Shape.Equal(d.Shape) {
 		return
 	}
 	a.ActGrad = actName(n)
-	out := r.add(n, "matmul", a, append(slices.Clone(m.In), pre)...)
-	r.replace(n.Out[0], out[0])
+	out := r.add(n, "matmul", a, append(slices.Clone(m.In), r.shaped(n, pre, y.Shape))...)
+	r.replace(n.Out[0], r.shaped(n, out[0], d.Shape))
+}
+
+// behindReshapes returns the value that v only gives another shape.
+func (r *rewriter) behindReshapes(v *graph.Value) *graph.Value {
+	for v.Node.Op.Name == "reshape" && r.only(v) {
+		v = v.Node.In[0]
+	}
+	return v
+}
+
+// shaped returns v with another shape of equal size.
+func (r *rewriter) shaped(at *graph.Node, v *graph.Value, shape tensor.Shape) *graph.Value {
+	if v.Shape.Equal(shape) {
+		return v
+	}
+	return r.add(at, "reshape", graph.Reshape{Shape: shape.Clone()}, v)[0]
 }
 
 // fuseSum: residual + matmul(…) becomes matmul with Residual: the sum is written once, not read again. The
 // product moves to where the sum stood, so that the residual is there.
 func fuseSum(r *rewriter, n *graph.Node) {
 	for i := range n.In {
-		x, res := n.In[1-i], n.In[i]
+		d, res := n.In[1-i], n.In[i]
+		x := r.behindReshapes(d)
 		m := x.Node
 		a, ok := m.Attrs.(graph.MatMul)
-		if !ok || m.Op.Name != "matmul" || x.Index != 0 || a.KeepPre || a.Residual || !r.only(x) || !res.Type.Equal(x.Type) || res == x {
+		if !ok || m.Op.Name != "matmul" || x.Index != 0 || a.KeepPre || a.Residual || !r.only(x) || !res.Type.Equal(d.Type) || res == d {
 			continue
 		}
 		if _, isFill := number(res); isFill {
 			continue
 		}
 		a.Residual = true
-		out := r.add(n, "matmul", a, append(slices.Clone(m.In), res)...)
-		r.replace(n.Out[0], out[0])
+		out := r.add(n, "matmul", a, append(slices.Clone(m.In), r.shaped(n, res, x.Shape))...)
+		r.replace(n.Out[0], r.shaped(n, out[0], d.Shape))
 		return
 	}
 }

@@ -1,7 +1,9 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
@@ -192,12 +194,34 @@ func (l *lowering) outputs() {
 	}
 }
 
-// check is the verifier of programs: every buffer lies inside its region, and no two Work buffers that
-// live at the same time share memory unless the plan made them one.
+// check is the verifier of programs: every buffer lies inside its region, every instruction's views inside
+// their buffers, and no two Work buffers that live at the same time share memory.
 func check(p *Program) error {
+	var work []Buffer
 	for i, b := range p.Buffers {
 		if b.Offset < 0 || b.Offset+b.Bytes > p.Sizes[b.Region] {
 			return fmt.Errorf("plan: buffer %d %q ends at %d, its region %v at %d", i, b.Name, b.Offset+b.Bytes, b.Region, p.Sizes[b.Region])
+		}
+		if b.Region == Work && b.Last >= 0 {
+			work = append(work, b)
+		}
+	}
+	for _, in := range p.Instrs {
+		for _, r := range slices.Concat(in.In, in.Out) {
+			if b := p.Buffers[r.Buf]; int64(r.Type.Bytes()) > b.Bytes {
+				return fmt.Errorf("plan: %s %q uses %v of buffer %q, which has %d bytes", in.Op.Name, in.Name, r.Type, b.Name, b.Bytes)
+			}
+		}
+	}
+	slices.SortFunc(work, func(a, b Buffer) int { return cmp.Compare(a.Offset, b.Offset) })
+	for i, a := range work {
+		for _, b := range work[i+1:] {
+			if b.Offset >= a.Offset+a.Bytes {
+				break
+			}
+			if a.First <= b.Last && b.First <= a.Last {
+				return fmt.Errorf("plan: %q and %q share memory and both live at instruction %d", a.Name, b.Name, max(a.First, b.First))
+			}
 		}
 	}
 	return nil

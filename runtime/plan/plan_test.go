@@ -1,0 +1,117 @@
+package plan_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"ringo/models"
+	"ringo/runtime/backend"
+	"ringo/runtime/graph"
+	"ringo/runtime/plan"
+	"ringo/runtime/tensor"
+)
+
+func rule(p graph.Leaf) plan.Update {
+	return plan.Update{Op: "adamw", Attrs: graph.AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8}, Slots: []string{"m", "v"}}
+}
+
+func program(t *testing.T, cfg models.Config, batch int, opt plan.Options) *plan.Program {
+	t.Helper()
+	m, err := models.New(cfg)
+	require.NoError(t, err)
+	g, err := graph.Build(func(g *graph.Graph) { require.NoError(t, m.Loss(g, batch, true)) })
+	require.NoError(t, err)
+	p, err := plan.Compile(g, opt)
+	require.NoError(t, err)
+	return p
+}
+
+func gpt(layers, heads, width, context, vocab int) models.Config {
+	return models.Config{Name: "gpt", Layers: layers, Heads: heads, Width: width, Context: context, Vocab: vocab}
+}
+
+// GPT-2 1.5B is planned, and bound to the null device, with no memory for it: 1,557,611,200 parameters.
+func TestPlansWhatDoesNotFit(t *testing.T) {
+	t.Parallel()
+	p := program(t, gpt(48, 25, 1600, 1024, 50257), 1, plan.Options{Training: &plan.Training{Rule: rule}})
+	var params int64
+	for _, x := range p.Tensors {
+		if x.Kind == "param" {
+			params += int64(x.Type.Shape.Size())
+		}
+	}
+	require.EqualValues(t, 1557611200, params)
+	require.True(t, p.Eager)
+	b := backend.Null{}
+	e, err := b.Compile(p, b.NewStore())
+	require.NoError(t, err)
+	require.ErrorContains(t, e.Feed("tokens", nil), "expected 4096")
+}
+
+// The plan of a GPT has the fusions it should have: no activation or residual sum stands alone, and the
+// classifier's gradient takes the place of the logits.
+func TestFusesGPT(t *testing.T) {
+	t.Parallel()
+	p := program(t, gpt(2, 2, 32, 16, 65), 2, plan.Options{Training: &plan.Training{Rule: rule}})
+	count := map[string]int{}
+	for _, in := range p.Instrs {
+		count[in.Op.Name]++
+		if in.Op.Name == "cross_entropy_fused" {
+			require.Equal(t, in.In[0].Buf, in.Out[1].Buf, "dlogits in place")
+		}
+	}
+	require.Zero(t, count["gelu"]+count["gelu_grad"]+count["cross_entropy_grad"]+count["fill"]+count["mul"], "%v", count)
+	require.Equal(t, 1, count["add"], "token and position embedding: %v", count)
+	var out bytes.Buffer
+	plan.Explain(&out, p)
+	require.Contains(t, out.String(), "transformer.h.0.attn.c_attn")
+	require.Contains(t, out.String(), "GFLOP")
+}
+
+// Gradients wait in one flat buffer, cut into buckets that cover it once.
+func TestBucketsCoverTheGradient(t *testing.T) {
+	t.Parallel()
+	p := program(t, gpt(12, 12, 768, 64, 50257), 1, plan.Options{Training: &plan.Training{Rule: rule, Lanes: 4, Clip: 1}})
+	require.False(t, p.Eager)
+	at := p.Sizes[plan.Grad]
+	for _, b := range p.Buckets {
+		require.Equal(t, at, b.Offset+b.Bytes)
+		require.GreaterOrEqual(t, b.Ready, 0)
+		at = b.Offset
+	}
+	require.Zero(t, at)
+	require.Greater(t, len(p.Buckets), 5)
+}
+
+// Random sizes and options: every plan passes its verifier (Compile runs it), and reusing memory never takes
+// more than not reusing it.
+func TestRandomPlans(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(r *rapid.T) {
+		heads := rapid.IntRange(1, 3).Draw(r, "heads")
+		cfg := gpt(rapid.IntRange(1, 3).Draw(r, "layers"), heads, heads*8, rapid.IntRange(1, 9).Draw(r, "context"), rapid.IntRange(2, 40).Draw(r, "vocab"))
+		tr := &plan.Training{Rule: rule, Lanes: 1 << rapid.IntRange(0, 2).Draw(r, "lanes"), Clip: float64(rapid.IntRange(0, 1).Draw(r, "clip")), EMA: 0.5 * float64(rapid.IntRange(0, 1).Draw(r, "ema"))}
+		off := rapid.SliceOfDistinct(rapid.SampledFrom(plan.PassNames()), rapid.ID).Draw(r, "off")
+		reuse := program(t, cfg, 2, plan.Options{Training: tr, Disable: off})
+		apart := program(t, cfg, 2, plan.Options{Training: tr, Disable: append(off, "reuse-memory")})
+		require.LessOrEqual(t, reuse.ArenaBytes(), apart.ArenaBytes())
+	})
+}
+
+func TestUnknownPassIsRefused(t *testing.T) {
+	t.Parallel()
+	_, err := plan.Compile(&graph.Graph{}, plan.Options{Disable: []string{"speed"}})
+	require.ErrorContains(t, err, `pass "speed" cannot be disabled`)
+}
+
+func TestDumpShowsEveryPass(t *testing.T) {
+	t.Parallel()
+	var names []string
+	program(t, gpt(1, 1, 8, 4, 9), 1, plan.Options{Precision: tensor.F32, Training: &plan.Training{Rule: rule},
+		Dump: func(pass string, g *graph.Graph) { names = append(names, pass) }})
+	require.Equal(t, "differentiate simplify fuse-loss fuse-epilogue fuse-residual simplify-again prune", strings.Join(names, " "))
+}
