@@ -86,3 +86,11 @@ func pick(b bool, yes, no int) int {
 	}
 	return no
 }
+
+// flag is 1 for true.
+func flag(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
