@@ -23,6 +23,7 @@ import "C"
 
 import (
 	"encoding/binary"
+	"unsafe"
 
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
@@ -153,7 +154,11 @@ func elementBits(d tensor.DType, v float64) uint64 {
 }
 
 func bindCopy(c *Call) func() {
-	x, y, n := c.In[0].Ptr(), c.Out[0].Ptr(), C.long(len(c.Out[0].Bytes))
+	return bindCopyBytes(c.Out[0].Ptr(), c.In[0].Ptr(), len(c.Out[0].Bytes))
+}
+
+func bindCopyBytes(y, x unsafe.Pointer, bytes int) func() {
+	n := C.long(bytes)
 	return func() { C.rg_copy(y, x, n) }
 }
 
