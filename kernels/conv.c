@@ -142,17 +142,17 @@ void rg_conv2d_dx(const rg_conv_shape *shape, const float *dy, const float *w, f
 // tile adds nc channels × nt taps to p pixels of nv vectors: out[p·ostep…] = init[p·istep…] + Σ x[c·plane + off[t] + p]·w.
 static inline __attribute__((always_inline)) void RG_NAME(tile_body)(const int P, const int NV, const float *x, long plane, long nc, const int *off,
                                                                      long nt, const float *w, const float *init, long istep, float *out, long ostep, int relu) {
-  VEC acc[TILE][2]; // a constant size: only then do the sums live in registers
+  vf acc[TILE][2]; // a constant size: only then do the sums live in registers
 #pragma GCC unroll 16
   for (int p = 0; p < P; p++)
 #pragma GCC unroll 2
-    for (int v = 0; v < NV; v++) acc[p][v] = *(const VEC *)(init + p * istep + v * RG_WIDTH);
+    for (int v = 0; v < NV; v++) acc[p][v] = v_loadu(init + p * istep + v * RG_WIDTH);
   for (long c = 0; c < nc; c++, x += plane)
     for (long t = 0; t < nt; t++, w += NV * RG_WIDTH) {
       const float *xp = x + off[t];
-      VEC wv[2];
+      vf wv[2];
 #pragma GCC unroll 2
-      for (int v = 0; v < NV; v++) wv[v] = *(const VEC *)(w + v * RG_WIDTH);
+      for (int v = 0; v < NV; v++) wv[v] = v_loadu(w + v * RG_WIDTH);
 #pragma GCC unroll 16
       for (int p = 0; p < P; p++)
 #pragma GCC unroll 2
@@ -162,9 +162,9 @@ static inline __attribute__((always_inline)) void RG_NAME(tile_body)(const int P
   for (int p = 0; p < P; p++)
 #pragma GCC unroll 2
     for (int v = 0; v < NV; v++) {
-      VEC a = acc[p][v];
-      if (relu) a = (VEC)((IVEC)a & ~(a < 0)); // NaN stays NaN
-      *(VEC *)(out + p * ostep + v * RG_WIDTH) = a;
+      vf a = acc[p][v];
+      if (relu) a = (vf)((vi)a & ~(a < 0)); // NaN stays NaN
+      v_storeu(out + p * ostep + v * RG_WIDTH, a);
     }
 }
 
@@ -214,9 +214,9 @@ static void RG_NAME(pack)(void *ctx, long unit) {
 static inline void RG_NAME(copy_row)(const engine *e, float *dst, const float *src) {
   if (e->phases == 1) {
     long n = rg_min(e->w, e->wp - e->left), j = 0;
-    for (; j < e->left; j += RG_WIDTH) *(VEC *)(dst + j) = (VEC){};
+    for (; j < e->left; j += RG_WIDTH) v_storeu(dst + j, (vf){});
     dst += e->left;
-    for (j = 0; j + RG_WIDTH <= n; j += RG_WIDTH) *(VEC *)(dst + j) = *(const VEC *)(src + j);
+    for (j = 0; j + RG_WIDTH <= n; j += RG_WIDTH) v_storeu(dst + j, v_loadu(src + j));
     for (; j < n; j++) dst[j] = src[j];
     for (; j < e->wp - e->left; j++) dst[j] = 0;
     return;
@@ -307,7 +307,5 @@ static void RG_NAME(engine_run)(engine *e) {
 }
 #undef TILE
 #undef LANES
-#undef VEC
-#undef IVEC
 #undef TBLOCK
 #endif

@@ -67,18 +67,18 @@ void rg_conv2d_db(long n, long c, long hw, const float *dy, float *db) {
 // tile adds, over pixels of m images, dy[pixel][lane]·x[pixel][column] into part[column·cs + lane].
 static inline __attribute__((always_inline)) void RG_NAME(dw_body)(const int P, const int NV, const float *dy, const float *x, long m, long ximage, long rows,
                                                                    long xrow, long cols, long xcol, float *part, long cs) {
-  VEC acc[TILE][2];
+  vf acc[TILE][2];
 #pragma GCC unroll 16
   for (int p = 0; p < P; p++)
 #pragma GCC unroll 2
-    for (int v = 0; v < NV; v++) acc[p][v] = (VEC){};
+    for (int v = 0; v < NV; v++) acc[p][v] = (vf){};
   for (long n = 0; n < m; n++)
     for (long i = 0; i < rows; i++) {
       const float *xp = x + n * ximage + i * xrow;
       for (long j = 0; j < cols; j++, xp += xcol, dy += NV * RG_WIDTH) {
-        VEC d[2];
+        vf d[2];
 #pragma GCC unroll 2
-        for (int v = 0; v < NV; v++) d[v] = *(const VEC *)(dy + v * RG_WIDTH);
+        for (int v = 0; v < NV; v++) d[v] = v_loadu(dy + v * RG_WIDTH);
 #pragma GCC unroll 16
         for (int p = 0; p < P; p++)
 #pragma GCC unroll 2
@@ -88,7 +88,7 @@ static inline __attribute__((always_inline)) void RG_NAME(dw_body)(const int P, 
 #pragma GCC unroll 16
   for (int p = 0; p < P; p++)
 #pragma GCC unroll 2
-    for (int v = 0; v < NV; v++) *(VEC *)(part + p * cs + v * RG_WIDTH) += acc[p][v];
+    for (int v = 0; v < NV; v++) v_storeu(part + p * cs + v * RG_WIDTH, v_loadu(part + p * cs + v * RG_WIDTH) + acc[p][v]);
 }
 
 typedef void (*RG_NAME(dw_fn))(const float *, const float *, long, long, long, long, long, long, float *, long);
@@ -228,10 +228,10 @@ static void RG_NAME(dw_run)(dw_plan *p) {
 
 // plane_sum adds n floats: 4 vectors of partial sums, then lane by lane, then the rest.
 static float RG_NAME(plane_sum)(const float *x, long n) {
-  VEC a[4] = {};
+  vf a[4] = {};
   long i = 0;
   for (; i + 4 * RG_WIDTH <= n; i += 4 * RG_WIDTH)
-    for (int k = 0; k < 4; k++) a[k] += *(const VEC *)(x + i + k * RG_WIDTH);
+    for (int k = 0; k < 4; k++) a[k] += v_loadu(x + i + k * RG_WIDTH);
   a[0] = (a[0] + a[1]) + (a[2] + a[3]);
   float s = 0;
   for (int k = 0; k < RG_WIDTH; k++) s += a[0][k];
@@ -240,7 +240,5 @@ static float RG_NAME(plane_sum)(const float *x, long n) {
 }
 #undef TILE
 #undef LANES
-#undef VEC
-#undef IVEC
 #undef TBLOCK
 #endif

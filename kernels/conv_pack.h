@@ -1,9 +1,6 @@
 // Layout helpers of the convolution kernels, compiled once per instruction-set level inside a kernel body.
 
-typedef float RG_NAME(vec) __attribute__((vector_size(RG_WIDTH * 4), aligned(4), may_alias));
-typedef int RG_NAME(ivec) __attribute__((vector_size(RG_WIDTH * 4)));
-#define VEC RG_NAME(vec)
-#define IVEC RG_NAME(ivec)
+#include "rg_vec.h"
 
 // A register tile is TILE rows of two vectors: 14·2 accumulators of the 32 registers of AVX-512, 6·2 of the 16 of AVX2.
 #if RG_WIDTH == 16

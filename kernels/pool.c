@@ -1,0 +1,273 @@
+//go:build cgo
+
+// Pooling of f32 planes. The general form runs tap by tap over whole output rows, so that its inner loops are
+// straight; 2×2 windows of stride 2 have kernels of their own that read and write each pixel once. Windows are visited
+// in row-major order and so are their taps: of equal maxima the first wins, and sums have one order.
+#ifndef RG_BODY
+#include <math.h>
+#include <string.h>
+#include "pool.h"
+
+typedef struct {
+  const rg_pool_shape *s;
+  const float *in;
+  float *out;
+  int32_t *idx;
+  const float *cols; // per output column, the taps along W that an average divides by
+  long per;          // planes per unit of work
+} pool_plan;
+
+enum { UNIT_PIXELS = 1 << 14 }; // pixels per unit of work: enough to hide the hand-over
+
+// span returns the outputs [*first,*end) of n whose tap at `shift` from the window's start lies in [0,size).
+static inline void span(long n, long stride, long shift, long size, long *first, long *end) {
+  *first = shift < 0 ? rg_min(n, rg_ceil_div(-shift, stride)) : 0;
+  *end = size > shift ? rg_max(*first, rg_min(n, (size - 1 - shift) / stride + 1)) : *first;
+}
+
+// counted returns how many of k taps an average along one axis divides by: those inside the input, or inside the padded input.
+static long counted(long start, long k, long d, long size, long after, int pad) {
+  long n = 0;
+  for (long t = 0; t < k; t++) n += start + t * d < size + (pad ? after : 0) && (pad || start + t * d >= 0);
+  return n;
+}
+
+#define RG_SELF "pool.c"
+#include "rg_multi.h"
+
+static void run(pool_plan *p, void (*fn)(void *, long)) {
+  p->per = rg_max(1, UNIT_PIXELS / (p->s->h * p->s->w));
+  rg_parallel(rg_ceil_div(p->s->planes, p->per), fn, p);
+}
+
+static int disjoint2(const rg_pool_shape *s) {
+  return s->kh == 2 && s->kw == 2 && s->sh == 2 && s->sw == 2 && s->dh == 1 && s->dw == 1 && !s->pt && !s->pl && 2 * s->oh <= s->h && 2 * s->ow <= s->w;
+}
+
+static const float *columns(const rg_pool_shape *s) {
+  float *c = rg_scratch(4, (size_t)s->ow * sizeof(float));
+  for (long j = 0; j < s->ow; j++) c[j] = (float)counted(j * s->sw - s->pl, s->kw, s->dw, s->w, s->pr, s->count_pad);
+  return c;
+}
+
+void rg_maxpool(const rg_pool_shape *s, const float *x, float *y, int32_t *idx) {
+  pool_plan p = {.s = s, .in = x, .out = y, .idx = idx};
+  run(&p, disjoint2(s) ? RG_DISPATCH(max2) : RG_DISPATCH(max));
+}
+
+void rg_maxpool_grad(const rg_pool_shape *s, const float *dy, const int32_t *idx, float *dx) {
+  pool_plan p = {.s = s, .in = dy, .out = dx, .idx = (int32_t *)idx};
+  run(&p, disjoint2(s) ? RG_DISPATCH(max2_grad) : RG_DISPATCH(max_grad));
+}
+
+void rg_avgpool(const rg_pool_shape *s, const float *x, float *y) {
+  pool_plan p = {.s = s, .in = x, .out = y, .cols = columns(s)};
+  run(&p, RG_DISPATCH(avg));
+}
+
+void rg_avgpool_grad(const rg_pool_shape *s, const float *dy, float *dx) {
+  pool_plan p = {.s = s, .in = dy, .out = dx, .cols = columns(s)};
+  run(&p, RG_DISPATCH(avg_grad));
+}
+#else
+#include "rg_vec.h"
+
+#define EACH_PLANE(p, unit, m) \
+  for (long m = (unit) * (p)->per, end_ = rg_min((p)->s->planes, m + (p)->per); m < end_; m++)
+
+// max_tap folds one tap into a row of maxima: x[j·stride] has index at + j·stride.
+static inline __attribute__((always_inline)) void RG_NAME(max_tap)(float *restrict y, int32_t *restrict idx, const float *restrict x, long n, long stride, int32_t at) {
+#pragma GCC ivdep
+  for (long j = 0; j < n; j++) {
+    float v = x[j * stride], m = y[j];
+    int take = (v > m) | (idx[j] < 0) | ((v != v) & (m == m));
+    y[j] = take ? v : m;
+    idx[j] = take ? at + (int32_t)(j * stride) : idx[j];
+  }
+}
+
+static void RG_NAME(max)(void *ctx, long unit) {
+  const pool_plan *p = ctx;
+  const rg_pool_shape *s = p->s;
+  EACH_PLANE(p, unit, m)
+  for (long i = 0; i < s->oh; i++) {
+    const float *x = p->in + m * s->h * s->w;
+    float *y = p->out + (m * s->oh + i) * s->ow;
+    int32_t *idx = p->idx + (m * s->oh + i) * s->ow;
+    for (long j = 0; j < s->ow; j++) y[j] = -INFINITY, idx[j] = -1;
+    for (long r = 0; r < s->kh; r++) {
+      long row = i * s->sh + r * s->dh - s->pt, first, end;
+      if (row < 0 || row >= s->h) continue;
+      for (long q = 0; q < s->kw; q++) {
+        long shift = q * s->dw - s->pl;
+        span(s->ow, s->sw, shift, s->w, &first, &end);
+        long at = row * s->w + shift + first * s->sw;
+        if (first == end) continue;
+        if (s->sw == 1)
+          RG_NAME(max_tap)(y + first, idx + first, x + at, end - first, 1, (int32_t)at);
+        else if (s->sw == 2)
+          RG_NAME(max_tap)(y + first, idx + first, x + at, end - first, 2, (int32_t)at);
+        else
+          RG_NAME(max_tap)(y + first, idx + first, x + at, end - first, s->sw, (int32_t)at);
+      }
+    }
+  }
+}
+
+// Lane numbers that pick the even or odd elements of two vectors, and that interleave them again.
+#if RG_WIDTH == 16
+#define EVEN (vi){0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30}
+#define LOW (vi){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
+#define LANE (vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+#elif RG_WIDTH == 8
+#define EVEN (vi){0, 2, 4, 6, 8, 10, 12, 14}
+#define LOW (vi){0, 8, 1, 9, 2, 10, 3, 11}
+#define LANE (vi){0, 1, 2, 3, 4, 5, 6, 7}
+#else
+#define EVEN (vi){0, 2, 4, 6}
+#define LOW (vi){0, 4, 1, 5}
+#define LANE (vi){0, 1, 2, 3}
+#endif
+
+// fold takes b, at index ib, where it beats a.
+static inline __attribute__((always_inline)) void RG_NAME(fold)(vf *a, vi *ia, vf b, vi ib) {
+  vi take = (b > *a) | ((b != b) & (*a == *a));
+  *a = (vf)(((vi)b & take) | ((vi)*a & ~take));
+  *ia = (ib & take) | (*ia & ~take);
+}
+
+static void RG_NAME(max2)(void *ctx, long unit) {
+  const pool_plan *p = ctx;
+  const rg_pool_shape *s = p->s;
+  EACH_PLANE(p, unit, m)
+  for (long i = 0; i < s->oh; i++) {
+    const float *x = p->in + m * s->h * s->w, *up = x + 2 * i * s->w, *down = up + s->w;
+    float *y = p->out + (m * s->oh + i) * s->ow;
+    int32_t *idx = p->idx + (m * s->oh + i) * s->ow;
+    // The last vector of a row overlaps the one before; rows shorter than a vector go tap by tap.
+    for (long j = 0; s->ow >= RG_WIDTH && j < s->ow; j += RG_WIDTH) {
+      j = rg_min(j, s->ow - RG_WIDTH);
+      vf u0 = v_loadu(up + 2 * j), u1 = v_loadu(up + 2 * j + RG_WIDTH);
+      vf d0 = v_loadu(down + 2 * j), d1 = v_loadu(down + 2 * j + RG_WIDTH);
+      vi at = 2 * (LANE + (int32_t)j) + (int32_t)(2 * i * s->w), best = at;
+      vf top = __builtin_shuffle(u0, u1, EVEN);
+      RG_NAME(fold)(&top, &best, __builtin_shuffle(u0, u1, EVEN + 1), at + 1);
+      RG_NAME(fold)(&top, &best, __builtin_shuffle(d0, d1, EVEN), at + (int32_t)s->w);
+      RG_NAME(fold)(&top, &best, __builtin_shuffle(d0, d1, EVEN + 1), at + (int32_t)s->w + 1);
+      v_storeu(y + j, top);
+      memcpy(idx + j, &best, sizeof best);
+    }
+    for (long j = 0; s->ow < RG_WIDTH && j < s->ow; j++) y[j] = -INFINITY, idx[j] = -1;
+    for (long t = 0; s->ow < RG_WIDTH && t < 4; t++) {
+      long at = (2 * i + t / 2) * s->w + t % 2;
+      RG_NAME(max_tap)(y, idx, x + at, s->ow, 2, (int32_t)at);
+    }
+  }
+}
+
+static void RG_NAME(max_grad)(void *ctx, long unit) {
+  const pool_plan *p = ctx;
+  const rg_pool_shape *s = p->s;
+  EACH_PLANE(p, unit, m) {
+    float *dx = p->out + m * s->h * s->w;
+    const float *dy = p->in + m * s->oh * s->ow;
+    const int32_t *idx = p->idx + m * s->oh * s->ow;
+    memset(dx, 0, (size_t)(s->h * s->w) * sizeof(float));
+    for (long j = 0; j < s->oh * s->ow; j++)
+      if (idx[j] >= 0) dx[idx[j]] += dy[j];
+  }
+}
+
+static void RG_NAME(max2_grad)(void *ctx, long unit) {
+  const pool_plan *p = ctx;
+  const rg_pool_shape *s = p->s;
+  EACH_PLANE(p, unit, m) {
+    float *dx = p->out + m * s->h * s->w;
+    if (2 * s->oh < s->h) memset(dx + 2 * s->oh * s->w, 0, (size_t)((s->h - 2 * s->oh) * s->w) * sizeof(float));
+    for (long i = 0; i < s->oh; i++) {
+      float *up = dx + 2 * i * s->w, *down = up + s->w;
+      const float *dy = p->in + (m * s->oh + i) * s->ow;
+      const int32_t *idx = p->idx + (m * s->oh + i) * s->ow;
+      for (long j = 0; s->ow >= RG_WIDTH && j < s->ow; j += RG_WIDTH) {
+        j = rg_min(j, s->ow - RG_WIDTH);
+        vi at;
+        memcpy(&at, idx + j, sizeof at);
+        at -= 2 * (LANE + (int32_t)j) + (int32_t)(2 * i * s->w);
+        vi d = (vi)v_loadu(dy + j), row = at >= (int32_t)s->w; // maximum in the lower row
+        vi right = (at - ((int32_t)s->w & row)) == 1;
+        vf a = (vf)(d & ~row & ~right), b = (vf)(d & ~row & right), e = (vf)(d & row & ~right), f = (vf)(d & row & right);
+        v_storeu(up + 2 * j, __builtin_shuffle(a, b, LOW));
+        v_storeu(up + 2 * j + RG_WIDTH, __builtin_shuffle(a, b, LOW + RG_WIDTH / 2));
+        v_storeu(down + 2 * j, __builtin_shuffle(e, f, LOW));
+        v_storeu(down + 2 * j + RG_WIDTH, __builtin_shuffle(e, f, LOW + RG_WIDTH / 2));
+      }
+      for (long j = 0; s->ow < RG_WIDTH && j < s->ow; j++) {
+        long at = idx[j] - 2 * i * s->w;
+        up[2 * j] = at == 2 * j ? dy[j] : 0;
+        up[2 * j + 1] = at == 2 * j + 1 ? dy[j] : 0;
+        down[2 * j] = at == 2 * j + s->w ? dy[j] : 0;
+        down[2 * j + 1] = at == 2 * j + s->w + 1 ? dy[j] : 0;
+      }
+      for (long j = 2 * s->ow; j < s->w; j++) up[j] = down[j] = 0;
+    }
+  }
+}
+
+static void RG_NAME(avg)(void *ctx, long unit) {
+  const pool_plan *p = ctx;
+  const rg_pool_shape *s = p->s;
+  EACH_PLANE(p, unit, m)
+  for (long i = 0; i < s->oh; i++) {
+    float *restrict y = p->out + (m * s->oh + i) * s->ow;
+    memset(y, 0, (size_t)s->ow * sizeof(float));
+    for (long t = 0; t < s->kh * s->kw; t++) {
+      long row = i * s->sh + t / s->kw * s->dh - s->pt, shift = t % s->kw * s->dw - s->pl, first, end;
+      if (row < 0 || row >= s->h) continue;
+      span(s->ow, s->sw, shift, s->w, &first, &end);
+      const float *restrict x = p->in + (m * s->h + row) * s->w + shift;
+      if (s->sw == 1)
+        for (long j = first; j < end; j++) y[j] += x[j];
+      else if (s->sw == 2)
+        for (long j = first; j < end; j++) y[j] += x[2 * j];
+      else
+        for (long j = first; j < end; j++) y[j] += x[s->sw * j];
+    }
+    float rows = (float)counted(i * s->sh - s->pt, s->kh, s->dh, s->h, s->pb, s->count_pad);
+    for (long j = 0; j < s->ow; j++) {
+      float n = rows * p->cols[j];
+      y[j] = n > 0 ? y[j] / n : 0;
+    }
+  }
+}
+
+static void RG_NAME(avg_grad)(void *ctx, long unit) {
+  const pool_plan *p = ctx;
+  const rg_pool_shape *s = p->s;
+  float *restrict share = rg_scratch(5, (size_t)s->ow * sizeof(float));
+  EACH_PLANE(p, unit, m) {
+    memset(p->out + m * s->h * s->w, 0, (size_t)(s->h * s->w) * sizeof(float));
+    for (long i = 0; i < s->oh; i++) {
+      const float *dy = p->in + (m * s->oh + i) * s->ow;
+      float rows = (float)counted(i * s->sh - s->pt, s->kh, s->dh, s->h, s->pb, s->count_pad);
+      for (long j = 0; j < s->ow; j++) {
+        float n = rows * p->cols[j];
+        share[j] = n > 0 ? dy[j] / n : 0;
+      }
+      for (long t = 0; t < s->kh * s->kw; t++) {
+        long row = i * s->sh + t / s->kw * s->dh - s->pt, shift = t % s->kw * s->dw - s->pl, first, end;
+        if (row < 0 || row >= s->h) continue;
+        span(s->ow, s->sw, shift, s->w, &first, &end);
+        float *restrict dx = p->out + (m * s->h + row) * s->w + shift;
+        if (s->sw == 1)
+          for (long j = first; j < end; j++) dx[j] += share[j];
+        else
+          for (long j = first; j < end; j++) dx[s->sw * j] += share[j];
+      }
+    }
+  }
+}
+#undef EACH_PLANE
+#undef EVEN
+#undef LOW
+#undef LANE
+#endif
