@@ -16,7 +16,7 @@ const csvComment = '|'
 // csvFile is a parsed table of text.
 type csvFile struct {
 	path   string
-	header []string // nil unless the file's first line was read as one
+	header []string // the first line, when it was read as the columns' names
 	rows   [][]string
 	lines  []int // line number of each row, from 1
 }
@@ -25,15 +25,16 @@ type csvFile struct {
 func (f *csvFile) where(row int) string { return fmt.Sprintf("%s:%d", f.path, f.lines[row]) }
 
 // parseCSV reads comma-separated cells (RFC 4180; tabs when the path ends in .tsv), spaces after a comma
-// dropped. With want > 0 every row must have so many cells, else as many as the first.
-func parseCSV(path string, raw []byte, header bool, want int) (*csvFile, error) {
+// dropped. With want > 0 every row must have so many cells, else as many as the first. isHeader says whether
+// the first line is one.
+func parseCSV(path string, raw []byte, want int, isHeader func(first []string) bool) (*csvFile, error) {
 	f := &csvFile{path: path}
 	r := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf")))) // byte-order mark
 	r.Comment, r.TrimLeadingSpace, r.FieldsPerRecord = csvComment, true, -1
 	if name := strings.TrimSuffix(path, ".gz"); strings.HasSuffix(name, ".tsv") {
 		r.Comma, r.TrimLeadingSpace = '\t', false // an empty cell is not space to drop
 	}
-	for {
+	for first := true; ; {
 		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
 			break
@@ -53,9 +54,12 @@ func parseCSV(path string, raw []byte, header bool, want int) (*csvFile, error) 
 		if len(row) != want {
 			return nil, fmt.Errorf("%s:%d: %d cells, expected %d", path, line, len(row), want)
 		}
-		if header && f.header == nil {
-			f.header = row
-			continue
+		if first {
+			first = false
+			if isHeader(row) {
+				f.header = row
+				continue
+			}
 		}
 		f.rows, f.lines = append(f.rows, row), append(f.lines, line)
 	}
@@ -102,14 +106,15 @@ func openCSV(cfg Config) (train, valid Dataset, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	first, err := parseCSV(path, raw, true, 0)
+	first, err := parseCSV(path, raw, 0, func(line []string) bool {
+		return len(columns) == 0 || namesAny(line, columns)
+	})
 	if err != nil {
 		return nil, nil, err
 	}
-	header := len(columns) == 0 || isHeader(first.header, columns)
-	if header {
+	if first.header != nil {
 		columns, err = mergeHeader(path, first.header, columns)
-	} else if first, err = parseCSV(path, raw, false, 0); err == nil && len(first.rows[0]) != len(columns) {
+	} else if len(first.rows[0]) != len(columns) {
 		err = fmt.Errorf("%s: %d cells, but data.columns names %d columns (%s)", first.where(0), len(first.rows[0]), len(columns), strings.Join(cfg.Columns, ", "))
 	}
 	if err != nil {
@@ -121,11 +126,11 @@ func openCSV(cfg Config) (train, valid Dataset, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if second, err = parseCSV(path, raw, header, len(columns)); err != nil {
+		if second, err = parseCSV(path, raw, len(columns), func([]string) bool { return first.header != nil }); err != nil {
 			return nil, nil, err
 		}
 		for i, c := range columns {
-			if header && second.header[i] != c.Name {
+			if second.header != nil && second.header[i] != c.Name {
 				return nil, nil, fmt.Errorf("%s: column %d is %q, in %s it is %q", path, i+1, second.header[i], first.path, c.Name)
 			}
 		}
@@ -138,9 +143,9 @@ func openCSV(cfg Config) (train, valid Dataset, err error) {
 	return tableSets(cfg, columns, first, second, hexSum(sum))
 }
 
-// isHeader reports whether the first line names a declared column: then it is no row.
-func isHeader(first []string, columns []Column) bool {
-	return slices.ContainsFunc(columns, func(c Column) bool { return slices.Contains(first, c.Name) })
+// namesAny reports whether a line names a declared column: then it is no row.
+func namesAny(line []string, columns []Column) bool {
+	return slices.ContainsFunc(columns, func(c Column) bool { return slices.Contains(line, c.Name) })
 }
 
 // mergeHeader gives the file's columns the declared kinds.

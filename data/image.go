@@ -100,21 +100,17 @@ func (p pixels) spec(mean, std []float64) (*ImageSpec, error) {
 	}
 	plane := p.height * p.width
 	for c := range p.channels {
-		var count [256]int // exact, and no sum of 10⁸ terms to lose digits in
+		var n, sum, squares uint64 // of whole numbers: exact below 2⁶⁴, that is 10¹⁴ pixels
 		for i := c * plane; i < len(p.data); i += p.size() {
 			for _, v := range p.data[i : i+plane] {
-				count[v]++
+				sum += uint64(v)
+				squares += uint64(v) * uint64(v)
 			}
+			n += uint64(plane)
 		}
-		var n, sum, squares float64
-		for v, k := range count {
-			x := float64(v) / 255
-			n += float64(k)
-			sum += float64(k) * x
-			squares += float64(k) * x * x
-		}
-		m := sum / n
-		s.Mean[c], s.Std[c] = float32(m), float32(math.Sqrt(max(squares/n-m*m, 0)))
+		m := float64(sum) / float64(n)
+		variance := max(float64(squares)/float64(n)-m*m, 0)
+		s.Mean[c], s.Std[c] = float32(m/255), float32(math.Sqrt(variance)/255)
 		if s.Std[c] == 0 { // every pixel alike: nothing to scale
 			s.Std[c] = 1
 		}

@@ -105,7 +105,7 @@ func numberedColumns(path string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := parseCSV(path, raw, false, 0)
+	f, err := parseCSV(path, raw, 0, func([]string) bool { return false })
 	if err != nil {
 		return nil, err
 	}

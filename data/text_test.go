@@ -159,3 +159,25 @@ func TestBadTokenFilesAreOneSentence(t *testing.T) {
 	defer Close(train)
 	require.ErrorContains(t, train.Read(2, nil, newBuffers(train.Fields())), "token 50 at byte 6 is outside the vocabulary of 10")
 }
+
+func TestPreparedTextIsTheSame(t *testing.T) {
+	cfg := Config{Source: "text", Path: write(t, "a.txt", letters(3000)), Tokenizer: "byte", Context: 16}
+	prepared, err := Prepare(cfg, t.TempDir())
+	require.NoError(t, err)
+	prepared.Context = 16
+	a, b, err := Open(cfg)
+	require.NoError(t, err)
+	c, d, err := Open(prepared)
+	require.NoError(t, err)
+	defer Close(c)
+	defer Close(d)
+	for _, pair := range [][2]Dataset{{a, c}, {b, d}} {
+		require.Equal(t, pair[0].Info().Tokens, pair[1].Info().Tokens)
+		for i := range pair[0].Len() {
+			require.Equal(t, readSample(t, pair[0], i), readSample(t, pair[1], i))
+		}
+	}
+	require.Equal(t, "byte", c.Info().Tokenizer.Name())
+	_, err = Prepare(Config{Source: "synthetic", Shape: []int{1, 2, 2}}, t.TempDir())
+	require.ErrorContains(t, err, "only texts can be prepared")
+}

@@ -112,10 +112,12 @@ func openTokens(cfg Config) (train, valid Dataset, err error) {
 	if cfg.Limit > 0 {
 		a.limit(cfg.Limit)
 	}
-	if err := errors.Join(a.index("training"), b.index("validation")); err != nil {
-		return nil, nil, errors.Join(err, a.Close(), b.Close())
+	if err = a.index("training"); err == nil {
+		err = b.index("validation")
 	}
-	info.Hash, err = a.fingerprint(b)
+	if err == nil {
+		info.Hash, err = a.fingerprint(b)
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, a.Close(), b.Close())
 	}
