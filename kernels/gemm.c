@@ -7,6 +7,7 @@
 // the kind alone; how C is cut into tasks follows from the number of threads too, but changes no sum.
 #include "gemm_tile.h"
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef void (*task_fn)(void *, long);
@@ -25,18 +26,26 @@ enum {
 };
 
 // --- choice -------------------------------------------------------------------------------------------------------
-static int f32_path = -1; // 0: multiply-add, 1: AMX where there is one, -1: by shape
+static int f32_path = -2; // 0: multiply-add, 1: AMX where there is one, -1: by shape, -2: the environment was not asked yet
 
 void rg_gemm_f32_path(int path) { f32_path = path; }
 
 // AMX works on 32×32 tiles and 32 k: what does not fill them is left to multiply-add.
 static int fills_tiles(const rg_gemm *g) { return g->m >= 12 && g->n >= 12 && g->k >= 12 && g->m * g->n * g->k >= 32 * 32 * 32; }
 
+static int path(void) {
+  if (f32_path == -2) {
+    const char *name = getenv("RINGO_F32");
+    f32_path = !name ? -1 : strcmp(name, "fma") == 0 ? 0 : strcmp(name, "amx") == 0 ? 1 : -1;
+  }
+  return f32_path;
+}
+
 static const rg_kind *choose(const rg_gemm *g) {
   const rg_kind *bf16 = rg_kind_bf16(), *split = rg_kind_split();
   int exact = g->a_bf16 && g->b_bf16; // products of bf16 are exact in f32
-  if (bf16 && (g->precision == RG_GEMM_BF16 || (exact && f32_path != 0)) && fills_tiles(g)) return bf16;
-  if (split && (f32_path == 1 || (f32_path == -1 && fills_tiles(g)))) return split;
+  if (bf16 && (g->precision == RG_GEMM_BF16 || (exact && path() != 0)) && fills_tiles(g)) return bf16;
+  if (split && (path() == 1 || (path() == -1 && fills_tiles(g)))) return split;
   return rg_kind_fma();
 }
 
@@ -86,22 +95,22 @@ static void plain(const rg_gemm *g, long i0, long rows, long j0, long cols, floa
   }
 }
 
-static int all_finite(const float *tile, long n) {
-  uint32_t top = 0; // largest magnitude, as bits
-  for (long i = 0; i < n; i++) {
-    uint32_t u;
-    memcpy(&u, tile + i, sizeof u);
-    u &= 0x7fffffff;
-    top = u > top ? u : top;
-  }
-  return top < 0x7f800000;
-}
-
 static void finish(const pass *s, float *tile, long i0, long j0) {
   const rg_gemm *g = s->g;
   long mr = s->kind->mr, nr = s->kind->nr, rows = rg_min(mr, g->m - i0), cols = rg_min(nr, g->n - j0);
-  if (!s->kind->exact && !all_finite(tile, rows * nr)) plain(g, i0, rows, j0, cols, tile, nr);
+  if (!s->kind->exact && !rg_gemm_finite(tile, rows * nr)) plain(g, i0, rows, j0, cols, tile, nr);
   rg_gemm_epilogue(g, tile, nr, i0, rows, j0, cols);
+}
+
+// expect_c fetches the lines of C that a tile is about to be written to, while it is being computed.
+static void expect_c(const pass *s, long i0, long j0) {
+  const rg_gemm *g = s->g;
+  long size = g->c_bf16 ? 2 : 4, rows = rg_min(s->kind->mr, g->m - i0), bytes = rg_min(s->kind->nr, g->n - j0) * size;
+  for (long i = 0; i < rows; i++) {
+    const char *c = (const char *)g->c + ((i0 + i) * g->ldc + j0) * size;
+    for (long b = 0; b < bytes; b += 64) __builtin_prefetch(c + b, 1);
+    __builtin_prefetch(c + bytes - 1, 1);
+  }
 }
 
 // multiply_task: panel task / blocks of own with block task % blocks of shared.
@@ -130,6 +139,7 @@ static void multiply_task(void *ctx, long task) {
         float *tile = s->partial ? s->partial + ((t0 + t) * s->own_strips + o0 + o) * size : tiles + (keep ? (t * own + o) * size : 0);
         long is = s->shared0 + (t0 + t) * s->shared_width, io = s->own0 + (o0 + o) * s->own_width;
         long i = s->shares_a ? is : io, j = s->shares_a ? io : is;
+        if (done) expect_c(s, i, j);
         kind->micro(kc, s->shares_a ? ps : po, s->shares_a ? po : ps, tile, !(s->first && k == 0), s->g->m - i, s->g->n - j);
         if (done) finish(s, tile, i, j);
       }
@@ -255,8 +265,6 @@ static void peak_task(void *ctx, long i) {
   if (p->kind->leave) p->kind->leave();
 }
 
-// rg_gemm_peak_work runs the microkernel of a precision on panels that stay in the first-level cache, on every thread, and
-// returns the floating-point operations done.
 double rg_gemm_peak_work(int precision, long repeats) {
   const rg_gemm g = {.m = 1024, .n = 1024, .k = 1024, .precision = precision};
   const rg_kind *kind = choose(&g);

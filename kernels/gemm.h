@@ -48,6 +48,8 @@ void rg_gemm_run(const rg_gemm *g);
 void rg_gemm_serial(const rg_gemm *g);
 
 // rg_gemm_f32_path makes f32 products use multiply-add (0), AMX where the CPU has it (1), or what suits their shape (−1,
-// the default). For tests; no product may be running.
+// the default), as the environment variable RINGO_F32=fma or amx does. For tests; no product may be running.
 void rg_gemm_f32_path(int path);
+// rg_gemm_peak_work runs the microkernel of a precision on panels that stay in the first-level cache, on every thread, and
+// returns the floating-point operations done.
 double rg_gemm_peak_work(int precision, long repeats);

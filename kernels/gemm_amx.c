@@ -163,41 +163,46 @@ AMX_INLINE __m512i round_pair(__m512 lo, __m512 hi, int interleave) {
 
 AMX_INLINE __mmask16 first(long n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
 
-// pair_bf16 is row e of a tile whose source is bf16 already.
-AMX_INLINE __m512i pair_bf16(const rg_side *s, long i, long k, long k_end, int e, int along_k) {
+// fetch_pair is row e of a tile at (i,k) before splitting or rounding: two vectors of f32. full: no end is near.
+AMX_INLINE void fetch_pair(const rg_side *s, long i, long k, long k_end, int e, int split, int bf16, int along_k, int full, __m512 *lo,
+                           __m512 *hi) {
+  if (along_k) { // e counts rows or columns
+    long at = (i + e) * s->ld + k, left = full || i + e < s->len ? k_end - k : 0;
+    *lo = load16(s->at, at, bf16, full ? 0xffff : first(left)), *hi = load16(s->at, at + 16, bf16, full ? 0xffff : first(left - 16));
+  } else { // e counts pairs of k
+    long k0 = k + (split ? e : 2 * e), k1 = k0 + (split ? 16 : 1);
+    __mmask16 m = full ? 0xffff : first(s->len - i);
+    *lo = load16(s->at, k0 * s->ld + i, bf16, full || k0 < k_end ? m : 0);
+    *hi = load16(s->at, k1 * s->ld + i, bf16, full || k1 < k_end ? m : 0);
+  }
+}
+
+// copy_pair is row e of a tile whose source is bf16 already.
+AMX_INLINE __m512i copy_pair(const rg_side *s, long i, long k, long k_end, int e, int along_k, int full) {
   const uint16_t *at = s->at;
   if (along_k) {
-    if (i + e >= s->len) return _mm512_setzero_si512();
-    __mmask32 m = k_end - k >= 32 ? 0xffffffff : (1u << (k_end - k)) - 1;
+    long left = full || i + e < s->len ? k_end - k : 0;
+    __mmask32 m = full || left >= 32 ? 0xffffffff : (1u << rg_max(left, 0)) - 1;
     return _mm512_maskz_loadu_epi16(m, at + (i + e) * s->ld + k);
   }
   long k0 = k + 2 * e;
-  __mmask16 m = first(s->len - i);
-  __m256i lo = _mm256_maskz_loadu_epi16(k0 < k_end ? m : 0, at + rg_min(k0, k_end - 1) * s->ld + i);
-  __m256i hi = _mm256_maskz_loadu_epi16(k0 + 1 < k_end ? m : 0, at + rg_min(k0 + 1, k_end - 1) * s->ld + i);
+  __mmask16 m = full ? 0xffff : first(s->len - i);
+  __m256i lo = _mm256_maskz_loadu_epi16(full || k0 < k_end ? m : 0, at + k0 * s->ld + i);
+  __m256i hi = _mm256_maskz_loadu_epi16(full || k0 + 1 < k_end ? m : 0, at + (k0 + 1) * s->ld + i);
   return _mm512_or_si512(_mm512_cvtepu16_epi32(lo), _mm512_slli_epi32(_mm512_cvtepu16_epi32(hi), 16));
 }
 
-// pack_tile writes the tile (one per part, 2·TILE apart) of 16 rows or columns from i and 32 k from k.
-AMX_INLINE void pack_tile(const rg_side *s, long i, long k, long k_end, int split, int bf16, int along_k, int transpose,
+// pack_tile writes the tile (one per part, 2·TILE apart) of 16 rows or columns from i and 32 k from k. Masked-out lanes
+// are never touched, so addresses past the matrix do no harm.
+AMX_INLINE void pack_tile(const rg_side *s, long i, long k, long k_end, int split, int bf16, int along_k, int transpose, int full,
                           uint16_t *dst) {
   const int parts = split ? 3 : 1;
   __m512i v[3 * 16];
 #pragma GCC unroll 16
   for (int e = 0; e < 16; e++) {
     __m512 lo, hi;
-    if (!split && bf16) {
-      v[e] = pair_bf16(s, i, k, k_end, e, along_k);
-    } else if (along_k) { // e counts rows or columns
-      long row = i + e < s->len ? i + e : s->len - 1;
-      __mmask16 m0 = i + e < s->len ? first(k_end - k) : 0, m1 = i + e < s->len ? first(k_end - k - 16) : 0;
-      lo = load16(s->at, row * s->ld + k, bf16, m0), hi = load16(s->at, row * s->ld + k + 16, bf16, m1);
-    } else { // e counts pairs of k
-      long k0 = k + (split ? e : 2 * e), k1 = k + (split ? e + 16 : 2 * e + 1);
-      __mmask16 m = first(s->len - i);
-      lo = load16(s->at, rg_min(k0, k_end - 1) * s->ld + i, bf16, k0 < k_end ? m : 0);
-      hi = load16(s->at, rg_min(k1, k_end - 1) * s->ld + i, bf16, k1 < k_end ? m : 0);
-    }
+    if (!split && bf16) v[e] = copy_pair(s, i, k, k_end, e, along_k, full);
+    else fetch_pair(s, i, k, k_end, e, split, bf16, along_k, full, &lo, &hi);
     if (split) split_pair(lo, hi, v + e);
     else if (!bf16) v[e] = round_pair(lo, hi, !along_k);
     if (!transpose)
@@ -218,8 +223,9 @@ AMX_INLINE void pack(const rg_side *s, long i0, long strips, long k0, long kc, i
     for (long t = 0; t < strips; t++) {
       uint16_t *d = dst + (t * blocks + b) * block;
       long i = i0 + t * STRIP, k = k0 + b * KBLOCK;
-      pack_tile(s, i, k, k0 + kc, split, bf16, along_k, along_k == is_b, d);
-      pack_tile(s, i + 16, k, k0 + kc, split, bf16, along_k, along_k == is_b, d + TILE);
+      for (int h = 0; h < 2; h++, i += 16, d += TILE)
+        if (i + 16 <= s->len && k + KBLOCK <= k0 + kc) pack_tile(s, i, k, k0 + kc, split, bf16, along_k, along_k == is_b, 1, d);
+        else pack_tile(s, i, k, k0 + kc, split, bf16, along_k, along_k == is_b, 0, d);
     }
 }
 
@@ -240,7 +246,7 @@ PACKER(pack_b_split, 1, 1)
 
 static const rg_kind kind_bf16 = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 2, .kpack = 2048, .kinner = 256, .exact = 1,
     .pack_a = pack_a_bf16, .pack_b = pack_b_bf16, .micro = micro_bf16, .enter = enter, .leave = leave};
-static const rg_kind kind_split = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 6, .kpack = 1024, .kinner = 128, .exact = 0,
+static const rg_kind kind_split = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 6, .kpack = 1024, .kinner = 1024, .exact = 0,
     .pack_a = pack_a_split, .pack_b = pack_b_split, .micro = micro_split, .enter = enter, .leave = leave};
 
 const rg_kind *rg_kind_bf16(void) { return rg_isa >= RG_AMX ? &kind_bf16 : NULL; }

@@ -37,6 +37,9 @@ const rg_kind *rg_kind_split(void); // AMX on factors split in three bf16 parts:
 // rg_gemm_epilogue writes rows×cols of C from (i0,j0): the sums lie in tile, ldt apart. g is one product, not a batch.
 void rg_gemm_epilogue(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols);
 
+// rg_gemm_finite reports whether none of n numbers is infinite or NaN.
+int rg_gemm_finite(const float *tile, long n);
+
 // rg_gemm_skinny computes a product with m ≤ RG_SKINNY: one pass over B, nothing packed. parallel runs its tasks.
 enum { RG_SKINNY = 4 };
 void rg_gemm_skinny(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *));
