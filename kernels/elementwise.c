@@ -118,6 +118,7 @@ void rg_where(const rg_loop *l, const uint8_t *c, const void *a, const void *b, 
   loop_run(&j);
 }
 #else
+#include "bf16.h"
 
 #define MODE(name, mode, T, sa, sb, expr) \
   static void RG_NAME(b_##name##_##mode)(const float *pa, const float *pb, void *py, long n) { \
@@ -173,13 +174,6 @@ static const where_fn RG_NAME(where_table)[] = {
   RG_NAME(where_0), RG_NAME(where_1), RG_NAME(where_2), RG_NAME(where_3),
   RG_NAME(where_4), RG_NAME(where_5), RG_NAME(where_6), RG_NAME(where_7),
 };
-
-static void RG_NAME(widen)(const uint16_t *x, float *y, long n) {
-  for (long i = 0; i < n; i++) y[i] = rg_from_bf16(x[i]);
-}
-static void RG_NAME(narrow)(const float *x, uint16_t *y, long n) {
-  for (long i = 0; i < n; i++) y[i] = rg_to_bf16(x[i]);
-}
 #undef MODE
 #undef BINARY
 #undef ROW

@@ -19,9 +19,13 @@ typedef struct {
   double start;
 } fold;
 
+// Two partial results; NaN stays.
 static double join_sum(double a, double b) { return a + b; }
 static double join_max(double a, double b) { return a > b || a != a ? a : b; }
 static double join_min(double a, double b) { return a < b || a != a ? a : b; }
+#define join_sumf(a, b) ((a) + (b))
+#define join_maxf(a, b) ((a) > (b) || (a) != (a) ? (a) : (b))
+#define join_minf(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
 
 #include "rg_multi.h"
 
@@ -187,18 +191,22 @@ void rg_topk(const float *x, float *v, int64_t *idx, long rows, long n, long k, 
 #else
 #include "rg_vec.h"
 
-// Larger and smaller of each lane; a NaN on either side stays.
-static inline __attribute__((always_inline)) vf RG_NAME(nan_max)(vf a, vf b) {
-  vi m = (a > b) | (a != a);
-  return (vf)((m & (vi)a) | (~m & (vi)b));
+// Larger and smaller of each lane; a NaN on either side stays (the instructions return b where one is NaN).
+static inline __attribute__((always_inline)) vf RG_NAME(keep_nan)(vf a, vf best) {
+#if RG_WIDTH == 16
+  return (vf)_mm512_mask_mov_ps((__m512)best, _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_UNORD_Q), (__m512)a);
+#elif RG_WIDTH == 8
+  return (vf)_mm256_blendv_ps((__m256)best, (__m256)a, _mm256_cmp_ps((__m256)a, (__m256)a, _CMP_UNORD_Q));
+#else
+  vi m = a != a;
+  return (vf)((m & (vi)a) | (~m & (vi)best));
+#endif
 }
-static inline __attribute__((always_inline)) vf RG_NAME(nan_min)(vf a, vf b) {
-  vi m = (a < b) | (a != a);
-  return (vf)((m & (vi)a) | (~m & (vi)b));
-}
+static inline __attribute__((always_inline)) vf RG_NAME(nan_max)(vf a, vf b) { return RG_NAME(keep_nan)(a, v_max(a, b)); }
+static inline __attribute__((always_inline)) vf RG_NAME(nan_min)(vf a, vf b) { return RG_NAME(keep_nan)(a, v_min(a, b)); }
 static inline __attribute__((always_inline)) vf RG_NAME(plus)(vf a, vf b) { return a + b; }
 
-// Four vectors of partial results, then the lanes in order. Columns: four rows at a time.
+// Four vectors of partial results, then the lanes by halves. Columns: four rows at a time.
 #define FOLD(name, start, OP) \
   static float RG_NAME(row_##name)(const float *x, long n) { \
     vf a = v_set(start), b = a, c = a, d = a; \
@@ -211,9 +219,11 @@ static inline __attribute__((always_inline)) vf RG_NAME(plus)(vf a, vf b) { retu
     } \
     for (; i < n; i += RG_WIDTH) a = OP(a, v_load(x + i, n - i, start)); \
     a = OP(OP(a, b), OP(c, d)); \
-    double acc = start; \
-    for (int k = 0; k < RG_WIDTH; k++) acc = join_##name(acc, a[k]); \
-    return (float)acc; \
+    float t[RG_WIDTH]; \
+    v_storeu(t, a); \
+    for (int half = RG_WIDTH / 2; half > 0; half /= 2) \
+      for (int k = 0; k < half; k++) t[k] = join_##name##f(t[k], t[k + half]); \
+    return t[0]; \
   } \
   static void RG_NAME(cols_##name)(const float *x, long rows, long stride, long n, float *y) { \
     for (long i = 0; i < n; i += RG_WIDTH) v_store(y + i, v_set(start), n - i); \

@@ -179,6 +179,7 @@ int rg_cast(int from, int to, const void *x, void *y, long n) {
 }
 #else
 #include "rg_vec.h"
+#include "bf16.h"
 
 // Loops that the compiler vectorises; x and y may be the same array, which ivdep allows.
 #define LOOP(y_i, expr) \
@@ -236,13 +237,6 @@ static const unary_fn RG_NAME(unary_table)[] = {
   [RG_U_GELU_TANH] = RG_NAME(u_gelu_tanh), [RG_U_CLIP] = RG_NAME(u_clip),
 };
 
-static void RG_NAME(widen)(const uint16_t *x, float *y, long n) {
-  for (long i = 0; i < n; i++) y[i] = rg_from_bf16(x[i]);
-}
-static void RG_NAME(narrow)(const float *x, uint16_t *y, long n) {
-  for (long i = 0; i < n; i++) y[i] = rg_to_bf16(x[i]);
-}
-
 static void RG_NAME(swiglu)(const float *gate, const float *up, float *y, long n) {
   LOOP(y[i], rg_silu(gate[i]) * up[i])
 }
@@ -274,8 +268,8 @@ enum { T_F32 = 1, T_F64, T_F16, T_BF16, T_I8, T_U8, T_I32, T_I64, T_BOOL };
       y[i] = (expr); \
     } \
   }
-CAST(f32_bf16, float, uint16_t, rg_to_bf16(x))
-CAST(bf16_f32, uint16_t, float, rg_from_bf16(x))
+static void RG_NAME(c_f32_bf16)(const void *x, void *y, long n) { RG_NAME(narrow)(x, y, n); }
+static void RG_NAME(c_bf16_f32)(const void *x, void *y, long n) { RG_NAME(widen)(x, y, n); }
 CAST(u8_f32, uint8_t, float, (float)x)
 CAST(i8_f32, int8_t, float, (float)x)
 CAST(i32_f32, int32_t, float, (float)x)
