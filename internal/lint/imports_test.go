@@ -29,7 +29,7 @@ var rooms = map[string][]string{
 	"collective":                  {"runtime/tensor"},
 	"models":                      {"runtime/graph", "runtime/tensor"},
 	"data":                        {"runtime/tensor"},
-	"train":                       {"runtime", "models", "data", "collective"},
+	"train":                       {"runtime", "models", "data", "collective", "export/safetensors"},
 	"export":                      {"runtime", "models", "data"},
 	"serve":                       {"export", "models", "runtime"},
 	"bench":                       {"*"},

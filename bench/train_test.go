@@ -1,0 +1,47 @@
+package bench
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Every job runs and its loss is a number; the small ones only, the rest are for `ringo bench`.
+func TestJobsRun(t *testing.T) {
+	for _, name := range []string{"gpt-char", "mnist-mlp"} {
+		job, err := Find(name)
+		require.NoError(t, err)
+		c := DefaultConfig()
+		c.Steps = 2
+		r, err := Run(job, c)
+		require.NoError(t, err)
+		require.Greater(t, r.Loss, 0.0)
+		require.Less(t, r.Loss, 6.0)
+		require.Positive(t, r.MS)
+		require.Positive(t, r.PeakShare)
+	}
+}
+
+func TestUnknownJobIsNamed(t *testing.T) {
+	t.Parallel()
+	_, err := Find("gpt-5")
+	require.ErrorContains(t, err, `benchmark "gpt-5" is unknown: expected kernels or one of`)
+	require.ErrorContains(t, Config{DType: "fp8"}.Validate(), `dtype "fp8": expected fp32 or bf16`)
+}
+
+// BenchmarkTrain times whole training steps: go test ./bench -bench 'Train/gpt-char$'.
+func BenchmarkTrain(b *testing.B) {
+	for _, job := range jobs {
+		b.Run(job.Name, func(b *testing.B) {
+			w, err := prepare(job, DefaultConfig())
+			require.NoError(b, err)
+			defer w.close()
+			require.NoError(b, w.run())
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = w.run()
+			}
+			b.ReportMetric(float64(w.exec.Program().Totals().FLOPs)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+		})
+	}
+}
