@@ -10,6 +10,12 @@
 enum { TASK_BYTES = 1 << 17 };
 
 typedef void (*add_fn)(const float *x, float *y, long n);
+typedef void (*zero_fn)(float *y, long n);
+
+// A result beyond this leaves the caches before it is read: its zeros are written past them.
+enum { STREAM_BYTES = 1 << 24 };
+
+static void zero_cached(float *y, long n) { memset(y, 0, n * sizeof(float)); }
 #include "rg_multi.h"
 
 typedef struct {
@@ -52,6 +58,7 @@ typedef struct {
   const int32_t *start, *order; // places order[start[v]…start[v+1]) hold id v
   long n, c, per;
   add_fn add;
+  zero_fn zero;
 } spread_job;
 
 static void spread_task(void *ctx, long i) {
@@ -60,7 +67,7 @@ static void spread_task(void *ctx, long i) {
   for (long v = i * j->per; v < end;) {
     long w = v;
     while (w < end && j->start[w] == j->start[w + 1]) w++;
-    if (w > v) memset(j->dx + v * j->c, 0, (w - v) * j->c * sizeof(float));
+    if (w > v) j->zero(j->dx + v * j->c, (w - v) * j->c);
     if (w == end) break;
     float *row = j->dx + w * j->c;
     memcpy(row, j->dy + j->order[j->start[w]] * j->c, j->c * sizeof(float));
@@ -84,7 +91,8 @@ void rg_gather_grad(const float *dy, const void *ids, int wide, int wrap, float 
     if (id >= 0) order[start[id + 1]++] = (int32_t)i;
   }
   long row = (long)sizeof(float) * c * (1 + count / n); // bytes that an average row costs
-  spread_job j = {dy, dx, start, order, n, c, rg_max(1, TASK_BYTES / rg_max(1, row)), RG_DISPATCH(add_row)};
+  spread_job j = {dy, dx, start, order, n, c, rg_max(1, TASK_BYTES / rg_max(1, row)), RG_DISPATCH(add_row),
+                  n * c * (long)sizeof(float) > STREAM_BYTES ? RG_DISPATCH(zero_stream) : zero_cached};
   long tasks = rg_ceil_div(n, j.per);
   if (tasks == 1) spread_task(&j, 0);
   else rg_parallel(tasks, spread_task, &j);
@@ -92,5 +100,18 @@ void rg_gather_grad(const float *dy, const void *ids, int wide, int wrap, float 
 #else
 static void RG_NAME(add_row)(const float *x, float *y, long n) {
   for (long i = 0; i < n; i++) y[i] += x[i];
+}
+
+static void RG_NAME(zero_stream)(float *y, long n) {
+  long i = 0;
+#if RG_WIDTH >= 8
+  for (; i < n && (uintptr_t)(y + i) % 64; i++) y[i] = 0;
+  for (; i + 16 <= n; i += 16) {
+    _mm256_stream_ps(y + i, _mm256_setzero_ps());
+    _mm256_stream_ps(y + i + 8, _mm256_setzero_ps());
+  }
+  _mm_sfence();
+#endif
+  if (i < n) memset(y + i, 0, (n - i) * sizeof(float));
 }
 #endif
