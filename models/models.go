@@ -72,6 +72,12 @@ func find(name string) (*architecture, error) {
 	return nil, bad("name", fmt.Sprintf("%q", name), "one of "+strings.Join(Registered(), ", "))
 }
 
+// ReadsText reports whether the named model is a language model; the others classify samples.
+func ReadsText(name string) (bool, error) {
+	a, err := find(name)
+	return err == nil && a.language, err
+}
+
 // Model builds graphs for one configuration. Its methods may be called for many graphs; equal calls build
 // equal graphs, and parameters have the same names and order in all graphs of a model.
 type Model struct {

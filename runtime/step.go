@@ -32,6 +32,7 @@ type Step struct {
 	prog  *plan.Program
 	grad  backend.Gradient
 	hyper []byte
+	raw   [8]byte // a scalar on its way out; here, since what is passed to an interface leaves the stack
 }
 
 // NewStep wraps an executable that was planned with Options.Training.
@@ -105,18 +106,16 @@ func (s *Step) Update() error { return s.exec.Run(s.prog.Split, len(s.prog.Instr
 
 // Mean returns the average over lanes of a scalar output such as "loss".
 func (s *Step) Mean(name string) (float32, error) {
-	var raw [4]byte
-	if err := s.exec.Fetch(name, raw[:]); err != nil {
+	if err := s.exec.Fetch(name, s.raw[:4]); err != nil {
 		return 0, err
 	}
-	return tensor.View[float32](raw[:])[0] / float32(s.prog.Lanes), nil
+	return tensor.View[float32](s.raw[:])[0] / float32(s.prog.Lanes), nil
 }
 
 // GradNorm returns the gradient's norm before clipping, where the program computes it.
 func (s *Step) GradNorm() (float32, bool) {
-	var raw [8]byte
-	if s.exec.Fetch("grad_norm", raw[:]) != nil {
+	if _, ok := s.prog.Outputs["grad_norm"]; !ok || s.exec.Fetch("grad_norm", s.raw[:]) != nil {
 		return 0, false
 	}
-	return tensor.View[float32](raw[:])[0], true
+	return tensor.View[float32](s.raw[:])[0], true
 }

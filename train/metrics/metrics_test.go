@@ -173,3 +173,34 @@ func ExampleLog() {
 	// {"event":"eval","step":250,"val_loss":1.91,"accuracy":0.43,"best":false}
 	// <nil>
 }
+
+func TestProgressDisplays(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	at := time.Unix(0, 0)
+	l := NewLog(NewPlain(&out, func() time.Time { return at }))
+	var bar bytes.Buffer
+	l.Add(NewBar(&bar))
+	for _, e := range []Event{
+		&Start{Step: 5, Steps: 100, Model: "gpt", Params: 809856, Device: "cpu", Precision: "fp32", Data: "text"},
+		&Step{6, 3.2, 1e-3, 1, 20, 42000, "tokens"},
+		&Step{7, 3.1, 1e-3, 1, 20, 42000, "tokens"}, // too soon after the last
+		&Eval{7, 1.5, 0.5, math.NaN(), true},
+		&Eval{7, 1.5, math.NaN(), 4.48, false},
+		&Step{100, 3.0, 1e-3, 1, 20, 1234567, "tokens"},
+		&Sample{100, "x"},
+		&Done{Step: 100},
+	} {
+		require.NoError(t, l.Emit(e))
+	}
+	require.NoError(t, l.Close())
+	require.Equal(t, `gpt, 809,856 parameters, fp32; cpu; text; going on after step 5
+step      6/100  loss 3.2000  lr 1.00e-03  20.0 ms/step  42,000 tokens/s  2s left
+step      7  validation loss 1.5000  accuracy 50.00 %  (best)
+step      7  validation loss 1.5000  perplexity 4.480
+step    100/100  loss 3.0000  lr 1.00e-03  20.0 ms/step  1,234,567 tokens/s  0s left
+`, out.String())
+	require.Contains(t, bar.String(), "loss 3.0000  val 1.5000  1,234,567 tokens/s")
+	require.Contains(t, bar.String(), "accuracy 50.00 %")
+	require.Equal(t, "-1,000", Group(-1000))
+}

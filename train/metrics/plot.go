@@ -141,16 +141,21 @@ func line(xy plotter.XYs, c color.Color, width float64) *plotter.Line {
 	return &plotter.Line{XYs: xy, LineStyle: draw.LineStyle{Color: c, Width: vg.Points(width)}}
 }
 
-// smoothed is the exponential moving average over about a twentieth of the points, divided by the weight
-// of what it has seen so far (as Adam corrects its averages), so that it starts at the first point.
+// smoothed is the average around each point under a Gaussian weight, whose standard deviation is a fortieth
+// of the curve: centred, so that it does not lag behind a steep start as a running average does.
 func smoothed(xy plotter.XYs) plotter.XYs {
-	beta := 1 - 1/math.Max(1, float64(len(xy))/20)
+	sigma := math.Max(1, float64(len(xy))/40)
+	reach := int(3 * sigma)
 	out := make(plotter.XYs, len(xy))
-	var sum, weight float64
-	for i, p := range xy {
-		sum = beta*sum + (1-beta)*p.Y
-		weight = beta*weight + (1 - beta)
-		out[i] = plotter.XY{X: p.X, Y: sum / weight}
+	for i := range xy {
+		var sum, weight float64
+		for j := max(0, i-reach); j <= min(len(xy)-1, i+reach); j++ {
+			d := float64(j-i) / sigma
+			w := math.Exp(-d * d / 2)
+			sum += w * xy[j].Y
+			weight += w
+		}
+		out[i] = plotter.XY{X: xy[i].X, Y: sum / weight}
 	}
 	return out
 }

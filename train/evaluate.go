@@ -1,0 +1,164 @@
+package train
+
+import (
+	"errors"
+	"math"
+
+	"ringo/data"
+	"ringo/models"
+	"ringo/runtime/backend"
+	"ringo/runtime/graph"
+	"ringo/runtime/plan"
+	"ringo/runtime/tensor"
+)
+
+// Score is the result of an evaluation.
+type Score struct {
+	Loss       float64 // mean over all samples, nats
+	Accuracy   float64 // part of right answers; NaN for a language model
+	Perplexity float64 // e^loss; NaN for a classifier
+	Samples    int
+}
+
+// evaluator runs the model over a validation set in a fixed order, with no dropout and with the running
+// statistics of batch norm.
+type evaluator struct {
+	model   *models.Model
+	batches *data.Batches
+	names   []string
+	exec    backend.Executable
+	store   backend.Store // of the program; the trainer's own, or a copy that holds averages
+	copied  bool
+	raw     [4]byte
+}
+
+// newEvaluator plans the evaluation of rows samples at a time on a store.
+func newEvaluator(b backend.Backend, s backend.Store, m *models.Model, ds data.Dataset, rows int, opt plan.Options) (*evaluator, error) {
+	e := &evaluator{model: m, store: s}
+	var err error
+	if e.batches, err = data.NewBatches(ds, min(rows, ds.Len())); err != nil {
+		return nil, err
+	}
+	rows = min(rows, ds.Len())
+	for _, f := range e.batches.Fields() {
+		e.names = append(e.names, f.Name)
+	}
+	opt.Training = nil
+	e.exec, err = compile(b, s, func(g *graph.Graph) error { return m.Loss(g, rows, false) }, opt)
+	return e, err
+}
+
+// run evaluates limit batches spread evenly over the set, or all where limit is 0. The same batches are
+// taken every time, so that scores compare.
+func (e *evaluator) run(limit int) (Score, error) {
+	n := e.batches.Len()
+	take := n
+	if limit > 0 && limit < n {
+		take = limit
+	}
+	var loss, correct float64
+	total := 0
+	for i := range take {
+		fields, valid, err := e.batches.Read(i * n / take)
+		if err != nil {
+			return Score{}, err
+		}
+		for k, raw := range fields {
+			if err := e.exec.Feed(e.names[k], raw); err != nil {
+				return Score{}, err
+			}
+		}
+		if err := e.exec.Run(0, len(e.exec.Program().Instrs)); err != nil {
+			return Score{}, err
+		}
+		mean, err := e.scalar(models.Loss)
+		if err != nil {
+			return Score{}, err
+		}
+		loss += mean * float64(valid)
+		total += valid
+		if e.model.Language() {
+			continue
+		}
+		right, err := e.scalar(models.Correct)
+		if err != nil {
+			return Score{}, err
+		}
+		correct += right
+	}
+	s := Score{Loss: loss / float64(total), Accuracy: math.NaN(), Perplexity: math.NaN(), Samples: total}
+	if e.model.Language() {
+		s.Perplexity = math.Exp(s.Loss)
+	} else {
+		s.Accuracy = correct / float64(total)
+	}
+	return s, nil
+}
+
+func (e *evaluator) scalar(name string) (float64, error) {
+	err := e.exec.Fetch(name, e.raw[:])
+	return float64(tensor.View[float32](e.raw[:])[0]), err
+}
+
+// Close frees the program, and the store where it is a copy.
+func (e *evaluator) Close() error {
+	var err error
+	if e.exec != nil {
+		err = e.exec.Close()
+	}
+	if e.copied {
+		err = errors.Join(err, e.store.Close())
+	}
+	return err
+}
+
+// Evaluate scores the model on the validation set; with train.ema, the averaged weights. limit is as
+// train.eval_batches.
+func (t *Trainer) Evaluate(limit int) (Score, error) {
+	if t.eval == nil {
+		store := t.store
+		if t.averaged() {
+			store = t.device.NewStore()
+		}
+		rows := t.cfg.Train.Batch / t.cfg.Train.Lanes
+		e, err := newEvaluator(t.device, store, t.Model, t.valid, rows, plan.Options{Precision: precision(t.cfg.Train.Precision), Disable: t.o.Disable})
+		if err != nil {
+			return Score{}, err
+		}
+		e.copied = t.averaged()
+		t.eval = e
+	}
+	if t.eval.copied {
+		if err := t.copyAverages(t.eval.store); err != nil {
+			return Score{}, err
+		}
+	}
+	return t.eval.run(limit)
+}
+
+// averaged reports whether the run keeps moving averages of its weights, which are then what it is judged by.
+func (t *Trainer) averaged() bool { return t.cfg.Train.EMA > 0 }
+
+// copyAverages gives another store the averaged weights, and states as they are.
+func (t *Trainer) copyAverages(to backend.Store) error {
+	var scratch []byte
+	for _, p := range t.prog.Tensors {
+		var from string
+		switch p.Kind {
+		case "param":
+			from = emaPrefix + p.Name
+		case "state":
+			from = p.Name
+		default:
+			continue
+		}
+		raw, err := readTensor(t.store, from, p.Type.Bytes(), scratch)
+		if err != nil {
+			return err
+		}
+		if err := to.Write(p.Name, raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"ringo/data"
+	"ringo/export/safetensors"
+	"ringo/models"
+	"ringo/train/checkpoint"
+	"ringo/train/config"
+)
+
+// The files of a checkpoint, beside its manifest.
+const (
+	modelFile     = "model.safetensors"
+	optimizerFile = "optimizer.safetensors"
+	stateFile     = "state.json"
+)
+
+const stateFormat = 1
+
+// State is state.json: all that a run needs beside its tensors to go on bit for bit, and all that a model
+// needs to be used without the run's folder. Random numbers and sample order are functions of seed and
+// step, so no generator's state is kept.
+type State struct {
+	Format     int                 `json:"format"`
+	Step       int                 `json:"step"`
+	Seed       uint64              `json:"seed"`
+	BestLoss   *float64            `json:"best_val_loss,omitempty"`
+	BadEvals   int                 `json:"evals_without_improvement,omitempty"`
+	LastLoss   *float64            `json:"val_loss,omitempty"`
+	WallS      float64             `json:"wall_s"` // training time so far
+	Config     string              `json:"config"` // the resolved configuration, as YAML
+	Model      models.Config       `json:"model"`  // complete: with what the data set said
+	DataSHA256 string              `json:"data_sha256,omitempty"`
+	Tokenizer  *data.TokenizerSpec `json:"tokenizer,omitempty"`
+	Labels     []string            `json:"labels,omitempty"`
+	Image      *data.ImageSpec     `json:"image,omitempty"`
+	Table      *data.Schema        `json:"table,omitempty"`
+}
+
+func newState(cfg *config.Config, t *Trainer) State {
+	info := t.train.Info()
+	s := State{Format: stateFormat, Seed: cfg.Train.Seed, Model: t.Model.Config, DataSHA256: info.Hash,
+		Labels: info.Labels, Image: info.Image, Table: info.Table}
+	if info.Tokenizer != nil {
+		spec := info.Tokenizer.Spec()
+		s.Tokenizer = &spec
+	}
+	return s
+}
+
+// Save writes a checkpoint of the run as it stands.
+func (t *Trainer) Save() (*checkpoint.Checkpoint, error) {
+	if t.saver == nil {
+		return nil, errors.New("train: a run without a folder keeps no checkpoints")
+	}
+	text, err := t.cfg.YAML()
+	if err != nil {
+		return nil, err
+	}
+	s := t.state
+	s.Step, s.Config = t.step, string(text)
+	s.WallS += t.o.Now().Sub(t.begin).Seconds()
+	raw, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	meta := map[string]string{"format": "pt"} // what transformers and others look for
+	w := weightsOf(t.store, t.Model, t.prog.Graph, t.averaged())
+	return t.saver.Save(t.step, []checkpoint.Part{
+		{Name: modelFile, Write: func(dst io.Writer) error { return safetensors.Write(dst, meta, w.items()) }},
+		{Name: optimizerFile, Write: func(dst io.Writer) error {
+			return safetensors.Write(dst, nil, optimizerItems(t.store, optimizerTensors(t.prog, t.averaged())))
+		}},
+		{Name: stateFile, Write: func(dst io.Writer) error { _, err := dst.Write(append(raw, '\n')); return err }},
+	})
+}
+
+// Resume continues from a checkpoint: afterwards the run is where the saved one was, bit for bit. Notes are
+// differences that a person should know of.
+func (t *Trainer) Resume(path string) (notes []string, err error) {
+	c, s, err := openState(path)
+	if err != nil {
+		return nil, err
+	}
+	w := weightsOf(t.store, t.Model, t.prog.Graph, t.averaged())
+	if err := w.load(c.Path(modelFile)); err != nil {
+		return nil, err
+	}
+	if err := loadOptimizer(t.store, c.Path(optimizerFile), t.prog, t.averaged()); err != nil {
+		return nil, err
+	}
+	if s.Seed != t.cfg.Train.Seed {
+		notes = append(notes, fmt.Sprintf("train.seed is %d, the checkpoint's run had %d: samples and dropout differ from it from here on", t.cfg.Train.Seed, s.Seed))
+	}
+	if s.DataSHA256 != t.state.DataSHA256 {
+		notes = append(notes, "the data set differs from the one the checkpoint was trained on")
+	}
+	t.step = s.Step
+	t.state.BestLoss, t.state.BadEvals, t.state.LastLoss, t.state.WallS = s.BestLoss, s.BadEvals, s.LastLoss, s.WallS
+	t.begin = t.o.Now()
+	if t.loader != nil {
+		err = t.loader.Close()
+		t.loader, t.names = nil, nil
+	}
+	return notes, err
+}
+
+// openState verifies a checkpoint and reads its state.json.
+func openState(path string) (*checkpoint.Checkpoint, *State, error) {
+	c, err := checkpoint.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range []string{modelFile, optimizerFile, stateFile} {
+		if _, ok := c.Files[name]; !ok {
+			return nil, nil, fmt.Errorf("checkpoint %s: its manifest lacks %s", c.Dir, name)
+		}
+	}
+	raw, err := os.ReadFile(c.Path(stateFile))
+	if err != nil {
+		return nil, nil, err
+	}
+	s := &State{}
+	if err := json.Unmarshal(raw, s); err != nil {
+		return nil, nil, fmt.Errorf("checkpoint %s: %s: %w", c.Dir, stateFile, err)
+	}
+	if s.Format != stateFormat || s.Step != c.Step {
+		return nil, nil, fmt.Errorf("checkpoint %s: %s has format %d and step %d, expected %d and %d", c.Dir, stateFile, s.Format, s.Step, stateFormat, c.Step)
+	}
+	return c, s, nil
+}

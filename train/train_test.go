@@ -1,0 +1,281 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	_ "ringo/kernels"
+	"ringo/train/checkpoint"
+	"ringo/train/config"
+	"ringo/train/metrics"
+)
+
+const corpus = "the quick brown fox jumps over the lazy dog. "
+
+// gptConfig is a tiny character model on a made-up text.
+func gptConfig(t testing.TB, sets ...string) *config.Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "input.txt")
+	var text []byte
+	for i := range 60 {
+		text = append(text, corpus...)
+		text = append(text, fmt.Sprintf("%d\n", i)...)
+	}
+	require.NoError(t, os.WriteFile(path, text, 0o600))
+	return parse(t, `
+model: {name: gpt, layers: 1, heads: 2, width: 32, context: 16}
+data: {source: text, path: `+path+`, tokenizer: char}
+train: {steps: 12, batch: 8, lanes: 2, seed: 7, eval_batches: 2, sample: 0}
+optim: {name: adamw, lr: 3e-3, warmup: 2, schedule: cosine, clip: 1.0, weight_decay: 0.1}
+`, sets...)
+}
+
+// mlpConfig is a classifier of synthetic images, with dropout.
+func mlpConfig(t testing.TB, sets ...string) *config.Config {
+	t.Helper()
+	return parse(t, `
+model: {name: mlp, sizes: [24], dropout: 0.1}
+data: {source: synthetic, shape: [1, 6, 6], classes: 4, samples: 100, sampling: epoch}
+train: {steps: 15, batch: 16, lanes: 4, seed: 3}
+optim: {name: adamw, lr: 1e-2, schedule: constant}
+`, sets...)
+}
+
+func parse(t testing.TB, text string, sets ...string) *config.Config {
+	t.Helper()
+	c, err := config.Parse("test.yaml", []byte(text), nil, sets)
+	require.NoError(t, err)
+	return c
+}
+
+func newTrainer(t testing.TB, c *config.Config, o Options) *Trainer {
+	t.Helper()
+	o.Device = "cpu"
+	tr, err := New(c, o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, tr.Close()) })
+	return tr
+}
+
+// hash trains n steps and returns the hash of the saved model.
+func hash(t testing.TB, tr *Trainer, n int) string {
+	t.Helper()
+	steps(t, tr, n)
+	c, err := tr.Save()
+	require.NoError(t, err)
+	return c.Files[modelFile].SHA256
+}
+
+func steps(t testing.TB, tr *Trainer, n int) (losses []float64) {
+	t.Helper()
+	for range n {
+		loss, err := tr.Step()
+		require.NoError(t, err)
+		losses = append(losses, loss)
+	}
+	return losses
+}
+
+func TestTextRunLearnsAndWrites(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	tr := newTrainer(t, gptConfig(t, "train.steps=150", "train.eval_every=50", "train.save_every=60", "train.keep=2"), Options{Out: out})
+	var events recorder
+	tr.o.Log = metrics.NewLog(&events)
+	r, err := tr.Run(context.Background())
+	require.NoError(t, err)
+	require.Less(t, r.Score.Loss, 1.0, "the text repeats itself")
+	require.InDelta(t, math.Exp(r.Score.Loss), r.Score.Perplexity, 1e-9)
+	require.True(t, math.IsNaN(r.Score.Accuracy))
+	require.Len(t, r.ModelSHA256, 64)
+	require.Equal(t, 3, events.count("eval"))
+	require.Equal(t, 3, events.count("checkpoint"))
+	require.Equal(t, 1, events.count("start"))
+	require.GreaterOrEqual(t, events.count("step"), 150)
+
+	text := ""
+	require.NoError(t, tr.Sample(40, Sampling{}, func(s string) error { text += s; return nil }))
+	require.Len(t, text, 40)
+
+	u, err := Open(out, "cpu", 0)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, u.Close()) }()
+	s, err := u.Evaluate(tr.valid, 5, 0)
+	require.NoError(t, err)
+	again, err := tr.Evaluate(0)
+	require.NoError(t, err)
+	require.InDelta(t, again.Loss, s.Loss, 1e-6, "a loaded model is the saved one, whatever the batch")
+	reloaded := ""
+	require.NoError(t, u.Generate("", 40, Sampling{}, func(s string) error { reloaded += s; return nil }))
+	require.Equal(t, text, reloaded)
+	require.ErrorContains(t, u.Generate("é", 4, Sampling{}, nil), "prompt")
+}
+
+// Stopped mid-epoch and resumed, with every optimizer, the weights have the bits of the run that went through.
+func TestResumeIsBitExact(t *testing.T) {
+	t.Parallel()
+	for _, sets := range [][]string{
+		{"optim.clip=1"},
+		{"train.lanes=1"}, // updates as soon as each gradient is there
+		{"optim.name=sgd", "optim.nesterov=true", "optim.weight_decay=0.1"},
+		{"optim.name=lion"},
+		{"optim.name=muon"},
+		{"train.ema=0.9", "optim.schedule=wsd"},
+		{"data.sampling=random"},
+	} {
+		whole := newTrainer(t, mlpConfig(t, sets...), Options{Out: t.TempDir()})
+		want := hash(t, whole, 15)
+
+		out := t.TempDir()
+		first := newTrainer(t, mlpConfig(t, sets...), Options{Out: out})
+		half := hash(t, first, 9)
+		require.NotEqual(t, want, half)
+		second := newTrainer(t, mlpConfig(t, sets...), Options{Out: out})
+		notes, err := second.Resume(out)
+		require.NoError(t, err, sets)
+		require.Empty(t, notes)
+		done, all := second.Steps()
+		require.Equal(t, []int{9, 15}, []int{done, all})
+		require.Equal(t, want, hash(t, second, 6), sets)
+		wantScore, err := whole.Evaluate(0)
+		require.NoError(t, err)
+		score, err := second.Evaluate(0)
+		require.NoError(t, err)
+		require.Equal(t, wantScore.Loss, score.Loss)
+		require.Equal(t, whole.valid.Len(), score.Samples)
+	}
+}
+
+func TestInterruptSavesACheckpoint(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	tr := newTrainer(t, mlpConfig(t), Options{Out: out})
+	ctx, cancel := context.WithCancel(context.Background())
+	tr.o.Log = metrics.NewLog(hook(func(e metrics.Event) {
+		if s, ok := e.(*metrics.Step); ok && s.Step == 4 {
+			cancel()
+		}
+	}))
+	r, err := tr.Run(ctx)
+	require.NoError(t, err)
+	require.True(t, r.Interrupted)
+	require.Equal(t, 4, r.Step)
+	c, err := checkpoint.Open(out)
+	require.NoError(t, err)
+	require.Equal(t, 4, c.Step)
+}
+
+func TestEarlyStop(t *testing.T) {
+	t.Parallel()
+	// A rate of almost nothing improves nothing after the first evaluation.
+	tr := newTrainer(t, mlpConfig(t, "optim.lr=1e-30", "train.steps=500", "train.eval_every=2", "train.early_stop=3"), Options{})
+	r, err := tr.Run(context.Background())
+	require.NoError(t, err)
+	require.Equal(t, "early stop", r.Reason)
+	require.Equal(t, 8, r.Step)
+}
+
+func TestNaNLossNamesStepAndTensor(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	tr := newTrainer(t, mlpConfig(t, "optim.name=sgd", "optim.lr=1e30", "train.save_every=1", "train.lanes=1"), Options{Out: out})
+	_, err := tr.Run(context.Background())
+	var bad *nonFinite
+	require.ErrorAs(t, err, &bad)
+	require.NotEmpty(t, bad.First)
+	require.ErrorContains(t, err, fmt.Sprintf("step %d: the loss is", bad.Step))
+	require.ErrorContains(t, err, "lower optim.lr")
+	require.ErrorContains(t, err, "the last checkpoint is "+filepath.Join(out, "checkpoints"))
+
+	// A broken weight is named as such.
+	tr = newTrainer(t, mlpConfig(t), Options{})
+	p := tr.prog.Tensors[0]
+	raw := make([]byte, p.Type.Bytes())
+	require.NoError(t, tr.store.Read(p.Name, raw))
+	copy(raw[8:], []byte{0, 0, 0xc0, 0x7f}) // element 2 := NaN
+	require.NoError(t, tr.store.Write(p.Name, raw))
+	_, err = tr.Step()
+	require.ErrorContains(t, err, fmt.Sprintf("step 0: the loss is NaN; the first tensor that is not finite is param %q", p.Name))
+	require.ErrorContains(t, err, "element 2 is NaN")
+}
+
+func TestCheckpointOfAnotherModel(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	hash(t, newTrainer(t, mlpConfig(t), Options{Out: out}), 1)
+	other := newTrainer(t, mlpConfig(t, "model.sizes=[25]"), Options{})
+	_, err := other.Resume(out)
+	require.ErrorContains(t, err, "checkpoint of another model: tensor")
+	require.ErrorContains(t, err, "f32(24,36), the model needs f32(25,36)")
+	sgd := newTrainer(t, mlpConfig(t, "optim.name=sgd"), Options{})
+	_, err = sgd.Resume(out)
+	require.ErrorContains(t, err, "optimizer state")
+}
+
+func TestResumeNotes(t *testing.T) {
+	t.Parallel()
+	out := t.TempDir()
+	hash(t, newTrainer(t, mlpConfig(t), Options{Out: out}), 1)
+	other := newTrainer(t, mlpConfig(t, "train.seed=4", "data.seed=9"), Options{})
+	notes, err := other.Resume(out)
+	require.NoError(t, err)
+	require.NotEmpty(t, notes)
+	require.Contains(t, notes[0], "train.seed is 4")
+}
+
+func TestSteadyStateDoesNotAllocate(t *testing.T) {
+	for _, c := range []*config.Config{gptConfig(t, "train.steps=100000"), mlpConfig(t, "train.steps=100000"), mlpConfig(t, "train.steps=100000", "train.lanes=1", "train.ema=0.9")} {
+		tr := newTrainer(t, c, Options{})
+		steps(t, tr, 5)
+		require.Zero(t, testing.AllocsPerRun(50, func() {
+			_, err := tr.Step()
+			require.NoError(t, err)
+		}))
+	}
+}
+
+func TestFitRefuses(t *testing.T) {
+	t.Parallel()
+	for want, c := range map[string]*config.Config{
+		"do not go together":                 parse(t, "model: {name: gpt, layers: 1, heads: 1, width: 8, context: 4, vocab: 9}\ndata: {source: synthetic, shape: [1, 2, 2]}\ntrain: {steps: 1}"),
+		"model.classes: found 3":             mlpConfig(t, "model.classes=3"),
+		"the model expects":                  mlpConfig(t, "model.input=[1, 7, 7]"),
+		"optim.warmup: found 15, expected l": mlpConfig(t, "optim.warmup=15"),
+	} {
+		_, err := New(c, Options{Device: "cpu"})
+		require.ErrorContains(t, err, want)
+	}
+	_, err := New(mlpConfig(t), Options{Device: "abacus"})
+	require.ErrorContains(t, err, `device "abacus"`)
+	_, err = New(gptConfig(t, "data.path=/nowhere"), Options{Device: "cpu"})
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
+// recorder keeps the kinds of events.
+type recorder []string
+
+func (r *recorder) Event(e metrics.Event, _ []byte) error {
+	*r = append(*r, fmt.Sprintf("%T", e))
+	return nil
+}
+func (r *recorder) Close() error { return nil }
+
+func (r *recorder) count(kind string) (n int) {
+	for _, k := range *r {
+		if k == map[string]string{"eval": "*metrics.Eval", "step": "*metrics.Step", "checkpoint": "*metrics.Checkpoint", "start": "*metrics.Start"}[kind] {
+			n++
+		}
+	}
+	return n
+}
+
+type hook func(metrics.Event)
+
+func (h hook) Event(e metrics.Event, _ []byte) error { h(e); return nil }
+func (h hook) Close() error                          { return nil }

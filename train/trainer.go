@@ -1,0 +1,279 @@
+// Package train owns the training loop: optimizers, schedules, evaluation, checkpoints, resuming, text
+// generation. It drives programs of the runtime with batches of the data room and must not know how either
+// is made. A run is a pure function of its configuration, its data and the step it starts at: one thread or
+// many, one run or a stopped and resumed one, the weights have the same bits.
+package train
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"time"
+
+	"ringo/data"
+	"ringo/models"
+	"ringo/runtime"
+	"ringo/runtime/backend"
+	"ringo/runtime/graph"
+	"ringo/runtime/plan"
+	"ringo/runtime/tensor"
+	"ringo/train/checkpoint"
+	"ringo/train/config"
+	"ringo/train/metrics"
+)
+
+// Options says where a run happens and where it leaves what it makes.
+type Options struct {
+	Out     string       // the run's folder; empty keeps nothing on disk
+	Device  string       // as backend.Open; empty means auto
+	Threads int          // 0: what the configuration says
+	Log     *metrics.Log // events; nil for none
+	Now     func() time.Time
+	// Reference runs every op's plain version; Disable names planner passes to leave out. For tests.
+	Reference bool
+	Disable   []string
+	FS        checkpoint.FS // nil is the operating system's
+}
+
+// Trainer is one run in progress. It is not safe for concurrent use.
+type Trainer struct {
+	cfg   *config.Config
+	o     Options
+	Model *models.Model
+
+	train, valid data.Dataset
+	loader       *data.Loader
+	names        []string // of the loader's fields, which are the program's inputs
+
+	device  backend.Backend
+	store   backend.Store
+	exec    backend.Executable
+	prog    *plan.Program
+	stepper *runtime.Step
+	eval    *evaluator
+	feed    func(lane int) error
+	rng     []byte // I64 (3): seed, step, lane; nil where the model draws nothing
+	saver   *checkpoint.Store
+
+	steps int // of the whole run
+	step  int // done so far
+	state State
+	begin time.Time
+}
+
+// New opens the data, builds and plans the model, binds it to the device and gives the weights their first
+// values. Errors are one sentence for the user.
+func New(cfg *config.Config, o Options) (_ *Trainer, err error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = metrics.NewLog()
+	}
+	t := &Trainer{cfg: cfg, o: o, begin: o.Now()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, t.Close())
+		}
+	}()
+	if t.train, t.valid, err = data.Open(cfg.Data); err != nil {
+		return nil, err
+	}
+	if t.Model, err = fit(cfg.Model, t.train); err != nil {
+		return nil, err
+	}
+	threads := o.Threads
+	if threads == 0 {
+		threads = cfg.Train.Threads
+	}
+	if t.device, err = backend.Open(o.Device, backend.Options{Threads: threads, Reference: o.Reference}); err != nil {
+		return nil, err
+	}
+	if err := t.compile(); err != nil {
+		return nil, err
+	}
+	if err := runtime.Init(t.store, t.prog, cfg.Train.Seed); err != nil {
+		return nil, err
+	}
+	t.steps = cfg.Train.Steps
+	if t.steps == 0 {
+		t.steps = max(1, int(math.Ceil(cfg.Train.Epochs*float64(t.train.Len())/float64(cfg.Train.Batch))))
+	}
+	if cfg.Optim.Warmup >= t.steps && cfg.Optim.Warmup > 0 {
+		return nil, fmt.Errorf("optim.warmup: found %d, expected less than the run's %d steps", cfg.Optim.Warmup, t.steps)
+	}
+	t.state = newState(cfg, t)
+	if o.Out != "" {
+		t.saver = &checkpoint.Store{Dir: filepath.Join(o.Out, "checkpoints"), Keep: cfg.Train.Keep, FS: o.FS}
+	}
+	return t, nil
+}
+
+// compile plans the training step. It must come before every other program of the store, since the planner
+// lays parameters, gradients and optimizer state end to end.
+func (t *Trainer) compile() error {
+	c := t.cfg.Train
+	rule, err := Rule(t.cfg.Optim, t.Model)
+	if err != nil {
+		return err
+	}
+	opt := plan.Options{Precision: precision(c.Precision), Disable: t.o.Disable, Training: &plan.Training{
+		Loss: models.Loss, Lanes: c.Lanes, Rule: rule, Clip: t.cfg.Optim.Clip, EMA: c.EMA, Norm: c.Lanes > 1}}
+	t.store = t.device.NewStore()
+	build := func(g *graph.Graph) error { return t.Model.Loss(g, c.Batch/c.Lanes, true) }
+	if t.exec, err = compile(t.device, t.store, build, opt); err != nil {
+		return err
+	}
+	t.prog = t.exec.Program()
+	if t.stepper, err = runtime.NewStep(t.exec); err != nil {
+		return err
+	}
+	if _, ok := t.prog.Inputs[models.RNG]; ok {
+		t.rng = make([]byte, 3*tensor.I64.Size())
+	}
+	t.feed = t.feedLane
+	return nil
+}
+
+// compile is runtime.Compile for a builder that may fail.
+func compile(b backend.Backend, s backend.Store, build func(g *graph.Graph) error, opt plan.Options) (backend.Executable, error) {
+	var failed error
+	exec, err := runtime.Compile(b, s, func(g *graph.Graph) { failed = build(g) }, opt)
+	if failed != nil {
+		return nil, failed
+	}
+	return exec, err
+}
+
+func precision(name string) tensor.DType {
+	if name == "bf16" {
+		return tensor.BF16
+	}
+	return tensor.F32
+}
+
+// start begins to read batches, at the step that comes next.
+func (t *Trainer) start() (err error) {
+	c := t.cfg.Train
+	t.loader, err = data.NewLoader(t.train, data.LoaderConfig{Seed: c.Seed, Batch: c.Batch, Lanes: c.Lanes,
+		Sampling: t.cfg.Data.Sampling, Start: int64(t.step)})
+	if err != nil {
+		return err
+	}
+	for _, f := range t.loader.Fields() {
+		t.names = append(t.names, f.Name)
+	}
+	return nil
+}
+
+// feedLane gives the program a lane's batch of the current step.
+func (t *Trainer) feedLane(lane int) error {
+	batch, err := t.loader.Next(int64(t.step), lane)
+	if err != nil {
+		return err
+	}
+	for i, raw := range batch {
+		if err := t.exec.Feed(t.names[i], raw); err != nil {
+			return err
+		}
+	}
+	if t.rng == nil {
+		return nil
+	}
+	key := tensor.View[int64](t.rng)
+	key[0], key[1], key[2] = int64(t.cfg.Train.Seed), int64(t.step), int64(lane)
+	return t.exec.Feed(models.RNG, t.rng)
+}
+
+// Step takes one optimizer step and returns the mean loss of its samples before it. A loss or a gradient
+// that is not finite ends the run with the place where it began; the weights are then not to be used.
+func (t *Trainer) Step() (float64, error) {
+	if t.loader == nil {
+		if err := t.start(); err != nil {
+			return 0, err
+		}
+	}
+	lr, err := LearningRate(t.cfg.Optim, t.step, t.steps)
+	if err != nil {
+		return 0, err
+	}
+	bias1, bias2 := biasCorrections(t.cfg.Optim, t.step+1)
+	if err := t.stepper.Begin(lr, bias1, bias2); err != nil {
+		return 0, err
+	}
+	if err := t.stepper.Lanes(0, t.cfg.Train.Lanes, t.feed); err != nil {
+		return 0, err
+	}
+	mean, err := t.stepper.Mean(models.Loss)
+	if err != nil {
+		return 0, err
+	}
+	if !isFinite(float64(mean)) {
+		return 0, t.diagnose(float64(mean))
+	}
+	if err := t.stepper.Update(); err != nil {
+		return 0, err
+	}
+	if norm, ok := t.stepper.GradNorm(); ok && !isFinite(float64(norm)) {
+		return 0, t.diagnoseGradient(float64(norm))
+	}
+	t.step++
+	return float64(mean), nil
+}
+
+// Program is the planned training step, for printing.
+func (t *Trainer) Program() *plan.Program { return t.prog }
+
+// Steps returns how many steps the run has done and how many it takes.
+func (t *Trainer) Steps() (done, all int) { return t.step, t.steps }
+
+// Params counts the trainable numbers.
+func (t *Trainer) Params() (n int) {
+	for _, p := range t.prog.Tensors {
+		if p.Kind == "param" {
+			n += p.Type.Shape.Size()
+		}
+	}
+	return n
+}
+
+// Samples returns how many units a step trains on, and what they are.
+func (t *Trainer) unit() (float64, string) {
+	if t.Model.Language() {
+		return float64(t.cfg.Train.Batch * t.Model.Context), "tokens"
+	}
+	return float64(t.cfg.Train.Batch), "samples"
+}
+
+// Close releases memory and files. It may be called at any time, and twice.
+func (t *Trainer) Close() error {
+	var err error
+	if t.loader != nil {
+		err = errors.Join(err, t.loader.Close())
+		t.loader = nil
+	}
+	if t.eval != nil {
+		err = errors.Join(err, t.eval.Close())
+		t.eval = nil
+	}
+	if t.exec != nil {
+		err = errors.Join(err, t.exec.Close())
+		t.exec = nil
+	}
+	if t.store != nil {
+		err = errors.Join(err, t.store.Close())
+		t.store = nil
+	}
+	if t.device != nil {
+		err = errors.Join(err, t.device.Close())
+		t.device = nil
+	}
+	for _, ds := range []data.Dataset{t.train, t.valid} {
+		if ds != nil {
+			err = errors.Join(err, data.Close(ds))
+		}
+	}
+	t.train, t.valid = nil, nil
+	return err
+}
