@@ -102,15 +102,33 @@ static void finish(const pass *s, float *tile, long i0, long j0) {
   rg_gemm_epilogue(g, tile, nr, i0, rows, j0, cols);
 }
 
-// expect_c fetches the lines of C that a tile is about to be written to, while it is being computed.
-static void expect_c(const pass *s, long i0, long j0) {
-  const rg_gemm *g = s->g;
-  long size = g->c_bf16 ? 2 : 4, rows = rg_min(s->kind->mr, g->m - i0), bytes = rg_min(s->kind->nr, g->n - j0) * size;
-  for (long i = 0; i < rows; i++) {
-    const char *c = (const char *)g->c + ((i0 + i) * g->ldc + j0) * size;
-    for (long b = 0; b < bytes; b += 64) __builtin_prefetch(c + b, 1);
-    __builtin_prefetch(c + bytes - 1, 1);
+// A box is the part of C that one task computes: strips of A times strips of B, packed.
+typedef struct {
+  const char *a, *b;
+  long a_bytes, b_bytes; // from one strip to the next
+  long i0, j0, rows, cols; // rows and cols count strips
+  float *tiles;
+  long next_row; // tiles from one strip of A to the next
+} box;
+
+static void multiply_box(const pass *s, const box *x) {
+  const rg_kind *kind = s->kind;
+  long size = kind->mr * kind->nr;
+  int keep = s->partial || s->kpad > kind->kinner; // tiles are visited several times
+  if (kind->enter) kind->enter();
+  for (long k = 0; k < s->kpad; k += kind->kinner) {
+    long kc = rg_min(kind->kinner, s->kpad - k);
+    int start = s->first && k == 0, done = s->last && k + kc == s->kpad;
+    for (long r = 0; r < x->rows; r++)
+      for (long c = 0; c < x->cols; c++) {
+        const char *a = x->a + r * x->a_bytes + k * kind->mr * kind->bytes, *b = x->b + c * x->b_bytes + k * kind->nr * kind->bytes;
+        float *tile = x->tiles + (keep ? (r * x->next_row + c) * size : 0);
+        long i = x->i0 + r * kind->mr, j = x->j0 + c * kind->nr;
+        kind->micro(kc, a, b, tile, !start, s->g->m - i, s->g->n - j);
+        if (done) finish(s, tile, i, j);
+      }
   }
+  if (kind->leave) kind->leave();
 }
 
 // multiply_task: panel task / blocks of own with block task % blocks of shared.
@@ -120,31 +138,23 @@ static void multiply_task(void *ctx, long task) {
   long blocks = rg_ceil_div(s->shared_strips, s->block), which = task / blocks;
   long o0 = which * s->panel, own = rg_min(s->panel, s->own_strips - o0);
   long t0 = task % blocks * s->block, shared = rg_min(s->block, s->shared_strips - t0);
-  char *panel = rg_scratch(1, (size_t)(s->panel * strip_bytes(s, s->own_width)));
+  long own_bytes = strip_bytes(s, s->own_width), shared_bytes = strip_bytes(s, s->shared_width);
+  char *panel = rg_scratch(1, (size_t)(s->panel * own_bytes));
   if (packed_panel.pass != s->number || packed_panel.panel != which) {
     (s->shares_a ? kind->pack_b : kind->pack_a)(&s->own, s->own0 + o0 * s->own_width, own, s->k0, s->kc, panel);
     packed_panel.pass = s->number, packed_panel.panel = which;
   }
-  long size = kind->mr * kind->nr;
-  int keep = s->kpad > kind->kinner; // tiles are visited several times
-  float *tiles = s->partial ? NULL : rg_scratch(3, (size_t)((keep ? own * shared : 1) * size) * sizeof(float));
-  if (kind->enter) kind->enter();
-  for (long k = 0; k < s->kpad; k += kind->kinner) {
-    long kc = rg_min(kind->kinner, s->kpad - k);
-    int done = s->last && k + kc == s->kpad;
-    for (long t = 0; t < shared; t++)
-      for (long o = 0; o < own; o++) {
-        const char *ps = s->packed + (t0 + t) * strip_bytes(s, s->shared_width) + k * s->shared_width * kind->bytes;
-        const char *po = panel + o * strip_bytes(s, s->own_width) + k * s->own_width * kind->bytes;
-        float *tile = s->partial ? s->partial + ((t0 + t) * s->own_strips + o0 + o) * size : tiles + (keep ? (t * own + o) * size : 0);
-        long is = s->shared0 + (t0 + t) * s->shared_width, io = s->own0 + (o0 + o) * s->own_width;
-        long i = s->shares_a ? is : io, j = s->shares_a ? io : is;
-        if (done) expect_c(s, i, j);
-        kind->micro(kc, s->shares_a ? ps : po, s->shares_a ? po : ps, tile, !(s->first && k == 0), s->g->m - i, s->g->n - j);
-        if (done) finish(s, tile, i, j);
-      }
+  const char *other = s->packed + t0 * shared_bytes;
+  long is = s->shared0 + t0 * s->shared_width, io = s->own0 + o0 * s->own_width;
+  box x = s->shares_a ? (box){other, panel, shared_bytes, own_bytes, is, io, shared, own, NULL, own}
+                      : (box){panel, other, own_bytes, shared_bytes, io, is, own, shared, NULL, shared};
+  if (s->partial) { // tiles of the whole pass, row by row
+    long all = s->shares_a ? s->own_strips : s->shared_strips, row = s->shares_a ? t0 : o0, col = s->shares_a ? o0 : t0;
+    x.tiles = s->partial + (row * all + col) * kind->mr * kind->nr, x.next_row = all;
+  } else {
+    x.tiles = rg_scratch(3, (size_t)(own * shared * kind->mr * kind->nr) * sizeof(float));
   }
-  if (kind->leave) kind->leave();
+  multiply_box(s, &x);
 }
 
 // cut chooses the tasks of a pass: panels of own that fit the second-level cache, blocks of shared whose tiles do.

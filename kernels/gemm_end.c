@@ -13,20 +13,36 @@ void rg_gemm_epilogue(const rg_gemm *g, const float *tile, long ldt, long i0, lo
 int rg_gemm_finite(const float *tile, long n) { return RG_DISPATCH(tile_finite)(tile, n); }
 #else
 
-// Rows are worked on one vector at a time, widened to f32 and rounded back where C is bf16.
+#include "rg_vec.h"
 #define NAMED(x) RG_NAME(gemm_##x)
 
-static inline __attribute__((always_inline)) void NAMED(read)(const void *p, long at, int bf16, float *x, long n) {
-  if (bf16)
-    for (long j = 0; j < n; j++) x[j] = rg_from_bf16(((const uint16_t *)p)[at + j]);
-  else
-    for (long j = 0; j < n; j++) x[j] = ((const float *)p)[at + j];
+// get and put read and write min(k, RG_WIDTH) numbers of C's element type, k > 0.
+RG_VEC vf NAMED(get)(const void *p, long at, int bf16, long k) {
+  if (!bf16) return v_load((const float *)p + at, k, 0);
+  const uint16_t *h = (const uint16_t *)p + at;
+#if RG_WIDTH == 16
+  __m256i w = _mm256_maskz_loadu_epi16(k >= 16 ? 0xffff : (__mmask16)((1u << k) - 1), h);
+  return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(w), 16);
+#else
+  vi v = {0};
+  for (long j = 0; j < RG_WIDTH && j < k; j++) v[j] = (int32_t)((uint32_t)h[j] << 16);
+  return (vf)v;
+#endif
 }
-static inline __attribute__((always_inline)) void NAMED(write)(void *p, long at, int bf16, const float *x, long n) {
-  if (bf16)
-    for (long j = 0; j < n; j++) ((uint16_t *)p)[at + j] = rg_to_bf16(x[j]);
-  else
-    for (long j = 0; j < n; j++) ((float *)p)[at + j] = x[j];
+RG_VEC void NAMED(put)(void *p, long at, int bf16, vf x, long k) {
+  if (!bf16) {
+    v_store((float *)p + at, x, k);
+    return;
+  }
+  uint16_t *h = (uint16_t *)p + at;
+#if RG_WIDTH == 16
+  __m512i u = (__m512i)x, odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
+  __m512i r = _mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd); // to nearest, ties to even
+  r = _mm512_mask_or_epi32(r, _mm512_cmp_ps_mask((__m512)x, (__m512)x, _CMP_UNORD_Q), u, _mm512_set1_epi32(0x400000));
+  _mm256_mask_storeu_epi16(h, k >= 16 ? 0xffff : (__mmask16)((1u << k) - 1), _mm512_cvtepi32_epi16(_mm512_srli_epi32(r, 16)));
+#else
+  for (long j = 0; j < RG_WIDTH && j < k; j++) h[j] = rg_to_bf16(x[j]);
+#endif
 }
 
 static void NAMED(act)(int act, float *x, long n) {
@@ -60,48 +76,40 @@ static void NAMED(act_grad)(int act, float *x, const float *pre, long n) {
   }
 }
 
-// n elements of a row, at most one vector: i and j name the first in C.
-static inline __attribute__((always_inline)) void NAMED(piece)(const rg_gemm *g, const float *sums, long i, long j, long n) {
-  float x[RG_WIDTH] __attribute__((aligned(64))), y[RG_WIDTH] __attribute__((aligned(64)));
-  long at = i * g->ldc + j;
-  for (long q = 0; q < n; q++) x[q] = sums[q];
+// The activations' loops run over PIECE numbers at least a vector long, so that the compiler makes vectors of them.
+#define PIECE 64
+#define EACH(q) for (long q = 0; q < n; q += RG_WIDTH)
+
+// n numbers of a row of C from (i,j), n ≤ PIECE.
+static void NAMED(piece)(const rg_gemm *g, const float *sums, long i, long j, long n) {
+  float x[PIECE] __attribute__((aligned(64))), y[PIECE] __attribute__((aligned(64)));
+  long at = i * g->ldc + j, whole = rg_ceil_div(n, RG_WIDTH) * RG_WIDTH;
+  EACH(q) v_storeu(x + q, v_load(sums + q, n - q, 0));
   if (g->bias && g->bias_rows) {
-    NAMED(read)(g->bias, i, g->bias_bf16, y, 1);
-    for (long q = 0; q < n; q++) x[q] += y[0];
+    vf b = v_set(NAMED(get)(g->bias, i, g->bias_bf16, 1)[0]);
+    EACH(q) v_storeu(x + q, v_loadu(x + q) + b);
   } else if (g->bias) {
-    NAMED(read)(g->bias, j, g->bias_bf16, y, n);
-    for (long q = 0; q < n; q++) x[q] += y[q];
+    EACH(q) v_storeu(x + q, v_loadu(x + q) + NAMED(get)(g->bias, j + q, g->bias_bf16, n - q));
   }
-  if (g->pre) NAMED(write)(g->pre, at, g->c_bf16, x, n);
-  if (g->act) NAMED(act)(g->act, x, n);
+  if (g->pre) EACH(q) NAMED(put)(g->pre, at + q, g->c_bf16, v_loadu(x + q), n - q);
+  if (g->act) NAMED(act)(g->act, x, whole);
   if (g->dact_pre) {
-    NAMED(read)(g->dact_pre, at, g->c_bf16, y, n);
-    NAMED(act_grad)(g->dact, x, y, n);
+    EACH(q) v_storeu(y + q, NAMED(get)(g->dact_pre, at + q, g->c_bf16, n - q));
+    NAMED(act_grad)(g->dact, x, y, whole);
   }
-  if (g->residual) {
-    NAMED(read)(g->residual, at, g->c_bf16, y, n);
-    for (long q = 0; q < n; q++) x[q] += y[q];
-  }
-  if (g->beta != 0) {
-    NAMED(read)(g->c, at, g->c_bf16, y, n);
-    for (long q = 0; q < n; q++) x[q] += g->beta * y[q];
-  }
-  NAMED(write)(g->c, at, g->c_bf16, x, n);
+  if (g->residual) EACH(q) v_storeu(x + q, v_loadu(x + q) + NAMED(get)(g->residual, at + q, g->c_bf16, n - q));
+  if (g->beta != 0) EACH(q) v_storeu(x + q, v_loadu(x + q) + g->beta * NAMED(get)(g->c, at + q, g->c_bf16, n - q));
+  EACH(q) NAMED(put)(g->c, at + q, g->c_bf16, v_loadu(x + q), n - q);
 }
 
 static void RG_NAME(gemm_end)(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols) {
   int plain = !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0;
-  long whole = cols / RG_WIDTH * RG_WIDTH; // vectors of a length known when compiling, then the rest
-  for (long i = 0; i < rows; i++) {
-    const float *sums = tile + i * ldt;
-    long at = (i0 + i) * g->ldc + j0, j = 0;
-    if (plain && g->c_bf16)
-      for (; j < whole; j += RG_WIDTH) NAMED(write)(g->c, at + j, 1, sums + j, RG_WIDTH);
-    else if (plain)
-      for (; j < whole; j += RG_WIDTH) NAMED(write)(g->c, at + j, 0, sums + j, RG_WIDTH);
+  for (long i = 0; i < rows; i++, tile += ldt) {
+    long at = (i0 + i) * g->ldc + j0, n = cols;
+    if (plain && g->c_bf16) EACH(q) NAMED(put)(g->c, at + q, 1, v_load(tile + q, n - q, 0), n - q);
+    else if (plain) EACH(q) NAMED(put)(g->c, at + q, 0, v_load(tile + q, n - q, 0), n - q);
     else
-      for (; j < whole; j += RG_WIDTH) NAMED(piece)(g, sums + j, i0 + i, j0 + j, RG_WIDTH);
-    if (j < cols) NAMED(piece)(g, sums + j, i0 + i, j0 + j, cols - j);
+      for (long j = 0; j < cols; j += PIECE) NAMED(piece)(g, tile + j, i0 + i, j0 + j, rg_min(PIECE, cols - j));
   }
 }
 
@@ -115,4 +123,6 @@ static int RG_NAME(tile_finite)(const float *tile, long n) {
   return top < 0x7f800000;
 }
 #undef NAMED
+#undef PIECE
+#undef EACH
 #endif

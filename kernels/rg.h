@@ -21,16 +21,18 @@ void rg_parallel(long n, void (*fn)(void *ctx, long i), void *ctx);
 // kept between calls and grown when needed. Slots 0–3 belong to GEMM, 4–7 to the kernel that calls it.
 void *rg_scratch(int slot, size_t bytes);
 
-static inline long rg_min(long a, long b) { return a < b ? a : b; }
-static inline long rg_max(long a, long b) { return a > b ? a : b; }
-static inline long rg_ceil_div(long a, long b) { return (a + b - 1) / b; }
+// Forced inline: plain inline functions are not inlined into bodies compiled with other options (rg_multi.h).
+#define RG_SMALL static inline __attribute__((always_inline))
+RG_SMALL long rg_min(long a, long b) { return a < b ? a : b; }
+RG_SMALL long rg_max(long a, long b) { return a > b ? a : b; }
+RG_SMALL long rg_ceil_div(long a, long b) { return (a + b - 1) / b; }
 
-static inline float rg_from_bf16(uint16_t h) {
+RG_SMALL float rg_from_bf16(uint16_t h) {
   union { uint32_t u; float f; } v = {(uint32_t)h << 16};
   return v.f;
 }
 // Round to nearest, ties to even; NaN stays NaN.
-static inline uint16_t rg_to_bf16(float f) {
+RG_SMALL uint16_t rg_to_bf16(float f) {
   union { float f; uint32_t u; } v = {f};
   uint32_t r = (v.u + 0x7fff + (v.u >> 16 & 1)) >> 16, nan = v.u >> 16 | 0x40;
   return (uint16_t)((v.u & 0x7fffffff) > 0x7f800000 ? nan : r);
