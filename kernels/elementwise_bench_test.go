@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"ringo/runtime/backend/backendtest"
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
@@ -65,7 +66,7 @@ func benchCall(b *testing.B, op string, attrs any, in []graph.SampleIn) {
 	_, err := graph.Build(func(g *graph.Graph) {
 		var args []*graph.Value
 		for i, s := range in {
-			x := fill(s, tensor.F32, uint64(i))
+			x := backendtest.Fill(s, tensor.F32, uint64(i))
 			args = append(args, g.Input(fmt.Sprint("x", i), x.DType, x.Shape...))
 			v := view(args[i].Type)
 			copy(v.Bytes, x.Bytes())

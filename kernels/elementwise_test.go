@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"ringo/runtime/backend/backendtest"
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
@@ -81,12 +82,12 @@ func TestLargeParity(t *testing.T) {
 		t.Run(fmt.Sprint(i, c.op), func(t *testing.T) {
 			var in []*tensor.Tensor
 			for k, s := range c.in {
-				in = append(in, fill(s, tensor.F32, uint64(k)))
+				in = append(in, backendtest.Fill(s, tensor.F32, uint64(k)))
 			}
 			want, got := runOp(t, c.op, c.attrs, true, in...), runOp(t, c.op, c.attrs, false, in...)
 			for k := range want {
 				w, g := want[k], got[k]
-				compare(t, View{graph.Type{DType: w.DType, Shape: w.Shape}, w.Bytes()}, View{graph.Type{DType: g.DType, Shape: g.Shape}, g.Bytes()}, 2e-6, c.op)
+				backendtest.Compare(t, w, g, 2e-6, c.op)
 			}
 		})
 	}
@@ -207,12 +208,12 @@ func TestEmptyReductions(t *testing.T) {
 // TestBadIndices: an id outside the table reads NaN and is not written.
 func TestBadIndices(t *testing.T) {
 	t.Parallel()
-	table, ids := fill(graph.In(5, 3), tensor.F32, 1), tensor.Of(tensor.Shape{3}, int32(4), 5, -1)
+	table, ids := backendtest.Fill(graph.In(5, 3), tensor.F32, 1), tensor.Of(tensor.Shape{3}, int32(4), 5, -1)
 	for _, reference := range []bool{true, false} {
 		y := runOp(t, "embedding", nil, reference, table, ids)[0].Float64s()
 		require.False(t, math.IsNaN(y[0]))
 		require.True(t, math.IsNaN(y[3]) && math.IsNaN(y[8]))
-		d := runOp(t, "embedding_grad", graph.EmbeddingGrad{V: 5}, reference, fill(graph.In(3, 3), tensor.F32, 1), ids)[0].Float64s()
+		d := runOp(t, "embedding_grad", graph.EmbeddingGrad{V: 5}, reference, backendtest.Fill(graph.In(3, 3), tensor.F32, 1), ids)[0].Float64s()
 		require.Equal(t, make([]float64, 12), d[:12])
 	}
 }

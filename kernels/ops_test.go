@@ -8,42 +8,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"ringo/runtime/backend"
+	"ringo/runtime/backend/backendtest"
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
-
-// fill makes one sample input of float type dt.
-func fill(in graph.SampleIn, dt tensor.DType, stream uint64) *tensor.Tensor {
-	p := tensor.NewPhilox(7, stream)
-	if in.DType != tensor.Invalid {
-		dt = in.DType
-	}
-	t := tensor.New(dt, in.Shape...)
-	x := make([]float64, t.Size())
-	lo, hi := in.Lo, in.Hi
-	if lo == 0 && hi == 0 {
-		lo, hi = -1, 1
-	}
-	var perm []int32
-	if in.Distinct {
-		perm = p.Perm(len(x))
-	}
-	for i := range x {
-		u := float64(tensor.Unit(p.Next()[0]))
-		switch {
-		case in.Max > 0:
-			x[i] = math.Floor(u * float64(in.Max))
-		case dt == tensor.Bool:
-			x[i] = math.Round(u)
-		case in.Distinct:
-			x[i] = lo + (hi-lo)*(float64(perm[i])+0.5)/float64(len(x))
-		default:
-			x[i] = lo + (hi-lo)*u
-		}
-	}
-	tensor.StoreFloat64(t.Bytes(), dt, x)
-	return t
-}
 
 func stream(name string) uint64 {
 	h := fnv.New64a()
@@ -71,7 +40,7 @@ func sampleGraph(op *graph.Op, s graph.Sample, dt tensor.DType) (*graph.Graph, *
 	g, err := graph.Build(func(g *graph.Graph) {
 		var in []*graph.Value
 		for i, si := range s.In {
-			x := fill(si, dt, stream(op.Name)+uint64(i))
+			x := backendtest.Fill(si, dt, stream(op.Name)+uint64(i))
 			v := g.Input(fmt.Sprint("x", i), x.DType, x.Shape...)
 			feeds[v] = x
 			in = append(in, v)
@@ -121,7 +90,7 @@ func project(g *graph.Graph, node *graph.Node, feeds map[*graph.Value]*tensor.Te
 			continue
 		}
 		w := g.Input(fmt.Sprint("w", i), o.DType, o.Shape...)
-		feeds[w] = fill(graph.SampleIn{Shape: o.Shape}, o.DType, 99+uint64(i))
+		feeds[w] = backendtest.Fill(graph.SampleIn{Shape: o.Shape}, o.DType, 99+uint64(i))
 		term := g.Apply("sum", graph.Reduce{}, g.Apply("mul", nil, o, w))
 		if loss == nil {
 			loss = term
@@ -202,7 +171,7 @@ func TestParity(t *testing.T) {
 					many := runCall(t, node, feeds, false, place, 3)
 					for i := range want {
 						require.Equal(t, one[i].Bytes, many[i].Bytes, "output %d differs between 1 and 3 threads", i)
-						compare(t, want[i], one[i], tol, fmt.Sprintf("output %d, in place %v", i, place))
+						backendtest.Compare(t, host(want[i]), host(one[i]), tol, fmt.Sprintf("output %d, in place %v", i, place))
 					}
 				}
 			})
@@ -255,23 +224,15 @@ func runCall(t *testing.T, n *graph.Node, feeds map[*graph.Value]*tensor.Tensor,
 	return c.Out
 }
 
-func compare(t *testing.T, want, got View, tol float64, what string) {
-	t.Helper()
-	w, g := want.Load(), got.Load()
-	var scale float64
-	for _, v := range w {
-		if !math.IsInf(v, 0) {
-			scale = max(scale, math.Abs(v))
-		}
+// host views memory as a tensor.
+func host(v View) *tensor.Tensor {
+	t, err := tensor.FromBytes(v.DType, v.Shape, v.Bytes)
+	if err != nil {
+		panic(err)
 	}
-	if !want.DType.IsFloat() {
-		tol = 0
-	}
-	for i := range w {
-		if w[i] == g[i] || (w[i] != w[i] && g[i] != g[i]) {
-			continue
-		}
-		d := math.Abs(w[i] - g[i])
-		require.LessOrEqual(t, d, tol*max(scale, 1e-6), "%s: element %d is %g, reference %g (largest %g)", what, i, g[i], w[i], scale)
-	}
+	return t
+}
+
+func TestBackend(t *testing.T) {
+	backendtest.Run(t, NewCPU(backend.Options{}), NewCPU(backend.Options{Reference: true}), backendtest.Options{})
 }

@@ -39,10 +39,10 @@ func attentionSamples(grad bool) []Sample {
 		}
 		s := Sample{Name: fmt.Sprintf("B%d T%d S%d H%d KV%d D%d causal=%v packed=%v", z.B, z.T, z.S, z.H, z.KV, z.D, r.causal, r.packed), Attrs: a, In: in}
 		if grad {
-			lse := SampleIn{Shape: tensor.Shape{z.B, z.H, z.T}, Lo: 4, Hi: 6}
+			lse := SampleIn{Shape: tensor.Shape{z.B, z.H, z.T}, DType: tensor.F32, Lo: 4, Hi: 6} // statistics stay in f32 under bf16
 			s.In = append(append([]SampleIn{y}, in...), y, lse)
 			if z.T%2 == 1 {
-				s.In = append(s.In, In(z.B, z.H, z.T)) // dlse
+				s.In = append(s.In, SampleIn{Shape: lse.Shape, DType: tensor.F32}) // dlse
 			}
 		}
 		out = append(out, s)

@@ -190,7 +190,8 @@ func fuseNormGrad(r *rewriter, n *graph.Node) {
 	for i := range n.In {
 		dx, res := n.In[i], n.In[1-i]
 		m := dx.Node
-		if normGradArity[m.Op.Name] != len(m.In) || dx.Index != 0 || !r.only(dx) || !res.Type.Equal(dx.Type) || dependsOn(res, m) {
+		arity, isGrad := normGradArity[m.Op.Name]
+		if !isGrad || arity != len(m.In) || dx.Index != 0 || !r.only(dx) || !res.Type.Equal(dx.Type) || dependsOn(res, m) {
 			continue
 		}
 		out := r.add(n, m.Op.Name, m.Attrs, append(slices.Clone(m.In), res)...)
