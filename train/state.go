@@ -59,7 +59,7 @@ func (t *Trainer) Save() (*checkpoint.Checkpoint, error) {
 	if t.saver == nil {
 		return nil, errors.New("train: a run without a folder keeps no checkpoints")
 	}
-	text, err := t.cfg.YAML()
+	text, err := t.Resolved()
 	if err != nil {
 		return nil, err
 	}

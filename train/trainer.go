@@ -81,7 +81,7 @@ func New(cfg *config.Config, o Options) (_ *Trainer, err error) {
 		return nil, err
 	}
 	if t.Model, err = fit(cfg.Model, t.train); err != nil {
-		return nil, err
+		return nil, cfg.Locate(err)
 	}
 	threads := o.Threads
 	if threads == 0 {
@@ -101,7 +101,7 @@ func New(cfg *config.Config, o Options) (_ *Trainer, err error) {
 		t.steps = max(1, int(math.Ceil(cfg.Train.Epochs*float64(t.train.Len())/float64(cfg.Train.Batch))))
 	}
 	if cfg.Optim.Warmup >= t.steps && cfg.Optim.Warmup > 0 {
-		return nil, fmt.Errorf("optim.warmup: found %d, expected less than the run's %d steps", cfg.Optim.Warmup, t.steps)
+		return nil, cfg.Locate(fmt.Errorf("optim.warmup: found %d, expected less than the run's %d steps", cfg.Optim.Warmup, t.steps))
 	}
 	t.state = newState(cfg, t)
 	if o.Out != "" {
@@ -238,7 +238,17 @@ func (t *Trainer) Params() (n int) {
 	return n
 }
 
-// Samples returns how many units a step trains on, and what they are.
+// Resolved returns the configuration as YAML, with what the data set said of the model filled in.
+func (t *Trainer) Resolved() ([]byte, error) {
+	c := *t.cfg
+	c.Model = t.Model.Config
+	return c.YAML()
+}
+
+// Writes reports whether the run trains a language model on text, which can then write some.
+func (t *Trainer) Writes() bool { return t.Model.Language() && t.train.Info().Tokenizer != nil }
+
+// unit returns how many units a step trains on, and what they are.
 func (t *Trainer) unit() (float64, string) {
 	if t.Model.Language() {
 		return float64(t.cfg.Train.Batch * t.Model.Context), "tokens"

@@ -22,6 +22,7 @@ type Config struct {
 	Train Train         `yaml:"train"`
 	Optim Optim         `yaml:"optim"`
 
+	name  string // of the file, for errors
 	where map[string]place
 }
 
@@ -85,6 +86,7 @@ func Load(path string, env, sets []string) (*Config, error) {
 // Parse is Load for text in memory; name is what errors call it.
 func Parse(name string, text []byte, env, sets []string) (*Config, error) {
 	c := Default()
+	c.name = name
 	d := &decoder{source: name, where: c.where}
 	if err := d.document(text, c); err != nil {
 		return nil, err
@@ -98,7 +100,7 @@ func Parse(name string, text []byte, env, sets []string) (*Config, error) {
 	if c.Data.Context == 0 {
 		c.Data.Context = c.Model.Context
 	}
-	return c, c.locate(name, c.Validate())
+	return c, c.Locate(c.Validate())
 }
 
 // YAML returns the resolved configuration; Parse of it gives an equal Config.
@@ -183,15 +185,16 @@ func oneOf(key, value string, allowed ...string) rule {
 	return rule{key, fmt.Sprintf("%q", value), slices.Contains(allowed, value), "be one of " + strings.Join(allowed, ", ")}
 }
 
-// locate adds the place of the key that err's sentence begins with.
-func (c *Config) locate(name string, err error) error {
+// Locate turns an error whose sentence begins with a key ("model.vocab: …") into an *Error that says where
+// the key was written.
+func (c *Config) Locate(err error) error {
 	if err == nil {
 		return nil
 	}
 	head, _, _ := strings.Cut(err.Error(), " ")
 	key, _, _ := strings.Cut(strings.TrimSuffix(head, ":"), "[")
 	rest := strings.TrimLeft(strings.TrimPrefix(err.Error(), key), ": ")
-	out := &Error{Source: name, Key: key, Msg: rest}
+	out := &Error{Source: c.name, Key: key, Msg: rest}
 	if p, ok := c.where[key]; ok {
 		out.Source = p.source
 		if p.tok != nil {

@@ -38,7 +38,7 @@ func TestResolvedRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	again, err := Parse("config.yaml", text, nil, nil)
 	require.NoError(t, err, string(text))
-	c.where, again.where = nil, nil
+	c.where, again.where, again.name = nil, nil, c.name
 	require.Equal(t, c, again)
 }
 

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"text/tabwriter"
+
+	"ringo/data"
+	"ringo/kernels"
+	"ringo/runtime/backend"
+)
+
+type doctorCmd struct {
+	JSON bool `name:"json" help:"Print a JSON object."`
+}
+
+// check is one line of the report: what, what was found, and whether it is as good as it can be.
+type finding struct {
+	Name  string `json:"name"`
+	Found string `json:"found"`
+	OK    bool   `json:"ok"`
+	Hint  string `json:"hint,omitempty"` // what to do where OK is false
+}
+
+func (c *doctorCmd) Run(e *env) error {
+	list := findings()
+	if c.JSON {
+		return json.NewEncoder(e.out).Encode(map[string]any{"event": "doctor", "findings": list})
+	}
+	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
+	for _, f := range list {
+		mark := "ok"
+		if !f.OK {
+			mark = "--"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", mark, f.Name, f.Found)
+		if f.Hint != "" {
+			fmt.Fprintf(w, "\t\t%s\n", f.Hint)
+		}
+	}
+	return w.Flush()
+}
+
+func findings() []finding {
+	kernels.Init(0)
+	list := []finding{
+		{Name: "ringo", Found: version(), OK: true},
+		{Name: "system", Found: fmt.Sprintf("%s/%s, %s, %d CPUs", runtime.GOOS, runtime.GOARCH, runtime.Version(), runtime.NumCPU()), OK: true},
+		cpuKernels(),
+	}
+	for _, name := range backend.Names() {
+		b, err := backend.Open(name, backend.Options{})
+		f := finding{Name: "device " + name, OK: err == nil}
+		if err != nil {
+			f.Found = err.Error()
+		} else {
+			f.Found = b.Describe()
+			if err := b.Close(); err != nil {
+				f.OK, f.Found = false, err.Error()
+			}
+		}
+		list = append(list, f)
+	}
+	return append(list, memory(), dataFolder())
+}
+
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "built without module information"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += " " + s.Value
+		}
+	}
+	return v
+}
+
+func cpuKernels() finding {
+	f := finding{Name: "cpu kernels", Found: fmt.Sprintf("%s, %d threads", kernels.ISA(), kernels.Threads()), OK: kernels.ISA() != "generic"}
+	if !f.OK {
+		f.Hint = "plain Go kernels only: build with a C compiler (CGO_ENABLED=1) on x86-64 or arm64 for fast ones"
+	}
+	return f
+}
+
+// dataFolder lists where data sets are looked for.
+func dataFolder() finding {
+	f := finding{Name: "data", OK: true}
+	cache, err := data.CacheDir()
+	if err != nil {
+		return finding{Name: "data", Found: err.Error()}
+	}
+	f.Found = "cache " + cache
+	if dir := os.Getenv("RINGO_DATA"); dir != "" {
+		f.Found = "RINGO_DATA " + dir + ", " + f.Found
+		if _, err := os.Stat(dir); err != nil {
+			f.OK, f.Hint = false, "RINGO_DATA names no folder: "+err.Error()
+		}
+	}
+	return f
+}
