@@ -202,7 +202,7 @@ func check(p *Program) error {
 		if b.Offset < 0 || b.Offset+b.Bytes > p.Sizes[b.Region] {
 			return fmt.Errorf("plan: buffer %d %q ends at %d, its region %v at %d", i, b.Name, b.Offset+b.Bytes, b.Region, p.Sizes[b.Region])
 		}
-		if b.Region == Work && b.Last >= 0 {
+		if b.Region == Work && b.Last >= 0 && b.Bytes > 0 { // an empty buffer shares nothing wherever it lies
 			work = append(work, b)
 		}
 	}
