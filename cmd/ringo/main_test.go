@@ -1,0 +1,267 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// asRingo makes the test binary behave as the command, for tests that need a process of their own.
+const asRingo = "RINGO_TEST_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asRingo) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+const mlp = `model: {name: mlp, sizes: [16]}
+data: {source: synthetic, shape: [1, 4, 4], classes: 3, samples: 64, sampling: epoch}
+train: {steps: 20, batch: 8, lanes: 2, eval_every: 10, save_every: 10}
+optim: {name: adamw, lr: 1e-2}
+`
+
+// write puts a configuration into a folder and returns its path.
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	return path
+}
+
+// textConfig is a small language model on a text made here.
+func textConfig(t *testing.T, dir string) string {
+	t.Helper()
+	input := write(t, dir, "input.txt", strings.Repeat("to be or not to be, that is the question. ", 60))
+	return write(t, dir, "text.yaml", `model: {name: gpt, layers: 1, heads: 2, width: 16, context: 8}
+data: {source: text, path: `+input+`, tokenizer: char}
+train: {steps: 10, batch: 4, eval_batches: 2, sample: 12}
+optim: {name: adamw, lr: 1e-2}
+`)
+}
+
+// ringo runs a command line in this process.
+func ringo(t *testing.T, args ...string) (code int, out, errs string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = run(env{ctx: context.Background(), out: &o, err: &e, args: args})
+	return code, o.String(), e.String()
+}
+
+// events parses --json output.
+func events(t *testing.T, out string) (list []map[string]any) {
+	t.Helper()
+	for line := range strings.Lines(out) {
+		var e map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &e), line)
+		list = append(list, e)
+	}
+	return list
+}
+
+func TestTrainEvalGenerate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg, out := textConfig(t, dir), filepath.Join(dir, "run")
+	code, text, errs := ringo(t, "train", "-c", cfg, "--out", out, "--device", "cpu")
+	require.Zero(t, code, errs)
+	for _, want := range []string{"gpt, ", "validation loss", "what the model writes", "finished after 10 steps", filepath.Join(out, "loss.png"), "step-10"} {
+		require.Contains(t, text, want)
+	}
+	for _, f := range []string{"config.yaml", "metrics.jsonl", "loss.png", "tensorboard", "checkpoints/latest/model.safetensors", "checkpoints/step-10/MANIFEST.json"} {
+		_, err := os.Stat(filepath.Join(out, f))
+		require.NoError(t, err)
+	}
+	code, text, errs = ringo(t, "eval", "--checkpoint", out, "--json")
+	require.Zero(t, code, errs)
+	require.Equal(t, 10.0, events(t, text)[0]["step"])
+	code, text, errs = ringo(t, "eval", "--checkpoint", out)
+	require.Zero(t, code, errs)
+	require.Contains(t, text, "perplexity")
+	code, text, errs = ringo(t, "generate", "--checkpoint", out, "--prompt", "to be", "--tokens", "7")
+	require.Zero(t, code, errs)
+	require.Len(t, text, len("to be")+7+1)
+
+	// The run's own configuration trains the same model again, as a new run beside the old one.
+	first, err := os.ReadFile(filepath.Join(out, "checkpoints", "latest", "model.safetensors"))
+	require.NoError(t, err)
+	kept := write(t, dir, "kept.yaml", "")
+	raw, err := os.ReadFile(filepath.Join(out, "config.yaml"))
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(kept, raw, 0o600))
+	code, _, errs = ringo(t, "train", "-c", kept, "--out", out)
+	require.Zero(t, code, errs)
+	require.Contains(t, errs, out+".1")
+	again, err := os.ReadFile(filepath.Join(out, "checkpoints", "latest", "model.safetensors"))
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(first, again))
+	require.FileExists(t, filepath.Join(out+".1", "config.yaml"))
+}
+
+func TestTrainJSONIsJSONOnly(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	code, out, errs := ringo(t, "train", "-c", write(t, dir, "m.yaml", mlp), "--out", filepath.Join(dir, "run"), "--json", "--set", "train.steps=5", "--set", "optim.clip=1")
+	require.Zero(t, code, errs)
+	require.Empty(t, errs)
+	list := events(t, out)
+	require.Equal(t, "start", list[0]["event"])
+	require.Subset(t, keys(list[1]), []string{"event", "step", "loss", "lr", "grad_norm", "step_ms", "samples_per_s"})
+	done := list[len(list)-1]
+	require.Equal(t, "done", done["event"])
+	require.Subset(t, keys(done), []string{"step", "val_loss", "accuracy", "model_sha256", "wall_s", "peak_rss_bytes"})
+	stored, err := os.ReadFile(filepath.Join(dir, "run", "metrics.jsonl"))
+	require.NoError(t, err)
+	require.Equal(t, out, string(stored), "metrics.jsonl holds the lines that --json prints")
+}
+
+func keys(m map[string]any) (out []string) {
+	for k := range m {
+		out = append(out, k)
+	}
+	return out
+}
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg := write(t, dir, "m.yaml", mlp)
+	code, out, errs := ringo(t, "train", "-c", cfg, "--explain", "--device", "null", "--out", filepath.Join(dir, "run"))
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "GFLOP")
+	require.Contains(t, out, "arena")
+	require.NoDirExists(t, filepath.Join(dir, "run"))
+}
+
+// Every wrong input ends with its exit code and one sentence.
+func TestWrongInput(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	good := write(t, dir, "good.yaml", mlp)
+	nan := write(t, dir, "nan.yaml", strings.Replace(mlp, "name: adamw, lr: 1e-2", "name: sgd, lr: 1e38", 1))
+	typo := write(t, dir, "typo.yaml", "train:\n  stesp: 5\n")
+	out := filepath.Join(dir, "out")
+	for _, c := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{2, "unexpected argument nonsense", []string{"nonsense"}},
+		{2, "unknown flag --nope", []string{"train", "--nope"}},
+		{2, "missing flags: --config", []string{"train"}},
+		{2, "no such file", []string{"train", "-c", filepath.Join(dir, "missing.yaml")}},
+		{2, "typo.yaml:2: train.stesp: unknown key: did you mean steps?", []string{"train", "-c", typo}},
+		{2, "--set train.batch=0: train.batch", []string{"train", "-c", good, "--set", "train.batch=0"}},
+		{2, "--device abacus", []string{"train", "-c", good, "--device", "abacus"}},
+		{2, "--threads -1", []string{"train", "-c", good, "--threads=-1"}},
+		{2, "model.classes", []string{"train", "-c", good, "--set", "model.classes=2"}},
+		{2, "nothing to resume", []string{"train", "-c", good, "--out", out, "--resume"}},
+		{1, "nowhere", []string{"train", "-c", good, "--set", "data.source=text", "--set", "data.path=/nowhere", "--set", "data.context=4"}},
+		{1, "the first tensor that is not finite", []string{"train", "-c", nan, "--out", filepath.Join(dir, "nan")}},
+		{1, "no such file", []string{"eval", "--checkpoint", filepath.Join(dir, "none")}},
+		{2, "--temperature", []string{"generate", "--checkpoint", dir, "--temperature=-1"}},
+		{1, "unknown, expected one of", []string{"data", "fetch", "nothing"}},
+		{2, "unknown", []string{"bench", "nothing"}},
+	} {
+		code, stdout, errs := ringo(t, c.args...)
+		require.Equal(t, c.code, code, "%v: %s", c.args, errs)
+		require.Contains(t, errs, c.want, c.args)
+		require.NotContains(t, stdout+errs, "goroutine", c.args)
+	}
+	code, _, errs := ringo(t, "data", "fetch")
+	require.Zero(t, code, errs)
+}
+
+func TestGenerateNeedsALanguageModel(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	out := filepath.Join(dir, "run")
+	code, _, errs := ringo(t, "train", "-c", write(t, dir, "m.yaml", mlp), "--out", out, "--set", "train.steps=1", "--json")
+	require.Zero(t, code, errs)
+	code, _, errs = ringo(t, "generate", "--checkpoint", out)
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, "no tokenizer")
+
+	// A flipped bit: refused by its hash.
+	path := filepath.Join(out, "checkpoints", "step-1", "model.safetensors")
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	raw[len(raw)-3] ^= 8
+	require.NoError(t, os.WriteFile(path, raw, 0o600))
+	code, _, errs = ringo(t, "eval", "--checkpoint", out)
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, "model.safetensors does not match its sha256")
+	require.Contains(t, errs, "no older complete checkpoint")
+}
+
+func TestDataInspectAndDoctor(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	code, out, errs := ringo(t, "data", "inspect", "-c", textConfig(t, dir))
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "vocabulary")
+	require.Contains(t, out, `= "to be or`)
+	code, out, errs = ringo(t, "doctor")
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "device cpu")
+	code, out, errs = ringo(t, "doctor", "--json")
+	require.Zero(t, code, errs)
+	require.Equal(t, "doctor", events(t, out)[0]["event"])
+	code, out, _ = ringo(t)
+	require.Zero(t, code)
+	require.Contains(t, out, "Usage: ringo")
+}
+
+// A process stopped with SIGINT saves, says how to go on, and the resumed run ends with the same weights as
+// one that was never stopped, also on another number of threads.
+func TestInterruptAndResume(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	text := strings.Replace(mlp, "eval_every: 10, save_every: 10", "save_every: 1500", 1)
+	cfg := write(t, dir, "m.yaml", strings.Replace(text, "steps: 20", "log_every: 1, steps: 4000", 1))
+	process := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(os.Args[0], append([]string{"train", "-c", cfg, "--json"}, args...)...)
+		cmd.Env = append(os.Environ(), asRingo+"=1")
+		return cmd
+	}
+	whole, err := process("--out", filepath.Join(dir, "whole"), "--threads", "1").Output()
+	require.NoError(t, err)
+	out := filepath.Join(dir, "stopped")
+	cmd := process("--out", out, "--threads", "2")
+	var got bytes.Buffer
+	cmd.Stdout = &got
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool {
+		raw, err := os.ReadFile(filepath.Join(out, "metrics.jsonl"))
+		return err == nil && bytes.Count(raw, []byte("\n")) > 5
+	}, 20*time.Second, time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	err = cmd.Wait()
+	list := events(t, got.String())
+	last := list[len(list)-1]
+	if err == nil {
+		t.Skip("the run ended before the signal came")
+	}
+	require.Equal(t, 1, cmd.ProcessState.ExitCode())
+	require.Equal(t, "interrupted", last["event"])
+	require.Equal(t, fmt.Sprintf("ringo train -c %s --out %s --resume", cfg, out), last["resume"])
+	resumed, err := process("--out", out, "--resume").Output()
+	require.NoError(t, err)
+	hash := func(raw []byte) any {
+		list := events(t, string(raw))
+		require.Equal(t, "done", list[len(list)-1]["event"])
+		return list[len(list)-1]["model_sha256"]
+	}
+	require.Equal(t, hash(whole), hash(resumed))
+}
