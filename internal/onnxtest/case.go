@@ -123,18 +123,33 @@ func (c *Case) Run(b backend.Backend) (out []*tensor.Tensor, err error) {
 	return out, nil
 }
 
-// Tolerance is the relative error allowed to an element type; ONNX's own runner allows 1e-3 throughout. Integers
-// and Bool must be equal.
-func Tolerance(d tensor.DType) float64 {
+// exact lists the operators that move, choose, compare or round elements: their results must be equal. So must those of
+// one correctly rounded operation.
+var exact = map[string]bool{
+	"Add": true, "Sub": true, "Mul": true, "Div": true, "Sqrt": true, "Relu": true, "Clip": true, "Cast": true, "Where": true,
+	"Dropout": true, "Reshape": true, "Flatten": true, "Transpose": true, "Slice": true, "Concat": true, "Expand": true,
+	"Trilu": true, "Gather": true, "GatherElements": true, "GatherND": true, "OneHot": true, "Scatter": true,
+	"ScatterElements": true, "ScatterND": true, "ReduceMax": true, "ArgMax": true, "TopK": true, "MaxPool": true,
+	"GlobalMaxPool": true,
+}
+
+// tolerance is the relative error allowed to an operator's results of an element type; ONNX's own runner allows
+// 1e-3 throughout. Integers and Bool must be equal.
+func tolerance(op string, d tensor.DType) float64 {
+	if exact[op] {
+		return 0
+	}
 	switch d {
 	case tensor.F64:
 		return 1e-12
 	case tensor.F32:
-		return 1e-5 // the expected values are NumPy's, in f32 and in another order of summation
+		// 32 units in the last place: the expected values are NumPy's, whose sums in f32 and exponentials have
+		// errors of a few units of their own.
+		return 1.0 / (1 << 18)
 	case tensor.F16:
-		return 1.0 / (1 << 9) // two units in the last place: NumPy rounds intermediate results to f16, ringo does not
+		return 1.0 / (1 << 10) // one unit: NumPy rounds intermediate results too
 	case tensor.BF16:
-		return 1.0 / (1 << 8) // one unit in the last place
+		return 1.0 / (1 << 7) // one unit
 	}
 	return 0
 }

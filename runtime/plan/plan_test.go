@@ -115,3 +115,16 @@ func TestDumpShowsEveryPass(t *testing.T) {
 		Dump: func(pass string, g *graph.Graph) { names = append(names, pass) }})
 	require.Equal(t, "differentiate simplify fuse-loss fuse-epilogue fuse-residual simplify-again prune", strings.Join(names, " "))
 }
+
+// Tensors without elements are planned like others, beside live ones.
+func TestPlansEmptyTensors(t *testing.T) {
+	t.Parallel()
+	g, err := graph.Build(func(g *graph.Graph) {
+		x := g.Input("x", tensor.F32, 3, 0, 5)
+		keep := g.Fill(1, tensor.Bool, 3, 1, 5)
+		g.Output("y", g.Where(keep, x, g.Scalar(0, tensor.F32)))
+	})
+	require.NoError(t, err)
+	_, err = plan.Compile(g, plan.Options{})
+	require.NoError(t, err)
+}
