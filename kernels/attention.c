@@ -51,7 +51,7 @@ void rg_kv_write(char *cache, const char *x, const int32_t *pos, long pos_step, 
 
 // soften turns a score tile into p = 2^(s − m) column by column, updates m and l, and leaves in `by` the factor
 // that earlier sums are to be scaled with.
-static __attribute__((noinline)) void FN(soften)(long keys, long queries, long d, float *s, float *m, float *l, float *by) {
+PIECE void FN(soften)(long keys, long queries, long d, float *s, float *m, float *l, float *by) {
   VI lanes = FN(lanes)();
   for (long i = 0; i < queries; i += RG_WIDTH) {
     float *col = s + i;

@@ -3,5 +3,7 @@
 #undef VI
 #undef VU
 #undef FN
+#undef PIECE
 #undef NV_MAX
 #undef ROWS
+#undef AHEAD

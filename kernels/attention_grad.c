@@ -63,7 +63,7 @@ typedef struct {
 } FN(tiles);
 
 // soften turns scores into p = 2^(s − lse) and dp into ds = p ∘ (dp − δ), column by column.
-static __attribute__((noinline)) void FN(soften)(long keys, long queries, long d, FN(tiles) *w) {
+PIECE void FN(soften)(long keys, long queries, long d, FN(tiles) *w) {
   VI lanes = FN(lanes)();
   // by_key starts its sums at the first query that its first key sees, so where that is not on the grain, zeros
   // are needed somewhat past the mask.
@@ -87,28 +87,41 @@ static __attribute__((noinline)) void FN(soften)(long keys, long queries, long d
   }
 }
 
-// rowsums writes δ of n rows (y and dy of `dim` elements, rows `row` apart) and lse to base 2, zero past n.
-static void FN(rowsums)(FN(tiles) *w, const float *y, const float *dy, long row, const float *lse, const float *dlse, long n, long dim) {
-  for (long i = 0; i < RG_ATTN_TILE; i++) {
-    w->lse[i] = i < n ? lse[i] * LOG2E : 0;
-    w->delta[i] = i < n && dlse ? -dlse[i] : 0;
+// rowsums writes δ of n rows (y and dy of `dim` elements, rows `row` apart) and lse to base 2; past n both are
+// some finite number. W rows at a time leave W vectors of partial sums, which a transpose adds up.
+PIECE void FN(rowsums)(FN(tiles) *w, const float *y, const float *dy, long row, const float *lse,
+                                                  const float *dlse, long n, long dim) {
+  const long whole = dim / RG_WIDTH * RG_WIDTH;
+  for (long i = 0; i < n; i += RG_WIDTH) {
+    VF x[RG_WIDTH];
+    long at[RG_WIDTH];
+#pragma GCC unroll 16
+    for (int r = 0; r < RG_WIDTH; r++) {
+      at[r] = rg_min(i + r, n - 1) * row;
+      x[r] = (VF){};
+      for (long c = 0; c < whole; c += RG_WIDTH) x[r] += *(const VU *)(y + at[r] + c) * *(const VU *)(dy + at[r] + c);
+    }
+    FN(turn)(x);
+    VF sum = x[0];
+#pragma GCC unroll 16
+    for (int r = 1; r < RG_WIDTH; r++) sum += x[r];
+    for (long c = whole; c < dim; c++)
+      for (int r = 0; r < RG_WIDTH; r++) sum[r] += y[at[r] + c] * dy[at[r] + c];
+    *(VF *)(w->delta + i) = sum;
   }
-  for (long i = 0; i < n; i++, y += row, dy += row) {
-    VF sum = {};
-    long c = 0;
-    for (; c + RG_WIDTH <= dim; c += RG_WIDTH) sum += *(const VU *)(y + c) * *(const VU *)(dy + c);
-    float s = 0;
-    for (; c < dim; c++) s += y[c] * dy[c];
-    for (int u = 0; u < RG_WIDTH; u++) s += sum[u];
-    w->delta[i] += s;
-  }
+  for (long i = 0; i < n; i++) w->lse[i] = lse[i] * LOG2E;
+  for (long i = n; i < RG_ATTN_TILE; i++) w->lse[i] = 0;
+  for (long i = 0; dlse && i < n; i++) w->delta[i] -= dlse[i];
 }
 
 // unpack writes n rows of dim elements times scale.
-static void FN(unpack)(float *dst, long row, const float *src, long ld, long n, long dim, float scale) {
+PIECE void FN(unpack)(float *dst, long row, const float *src, long ld, long n, long dim, float scale) {
   for (long i = 0; i < n; i++, dst += row, src += ld) {
     long c = 0;
-    for (; c + RG_WIDTH <= dim; c += RG_WIDTH) *(VU *)(dst + c) = *(const VF *)(src + c) * scale;
+    for (; c + RG_WIDTH <= dim; c += RG_WIDTH) {
+      __builtin_prefetch(dst + AHEAD * row + c, 1);
+      *(VU *)(dst + c) = *(const VF *)(src + c) * scale;
+    }
     for (; c < dim; c++) dst[c] = src[c] * scale;
   }
 }
@@ -126,8 +139,7 @@ static void RG_NAME(attn_piece)(const piece *p) {
   FN(tiles) *w = (FN(tiles) *)(dq + tile * ld);
   FN(copy)(k, ld, a->k + kv, a->kv_row, n_keys, D, 1);
   FN(copy)(v, ld, a->v + kv, a->kv_row, n_keys, D, 1);
-  if (p->want_kv)
-    for (long i = 0; i < 2 * rows * ld; i += RG_WIDTH) *(VF *)(dk + i) = (VF){};
+  long begun = p->s0; // keys from here on have no sums in dk and dv yet; the last query begins them all
   for (long h = p->h0; h < p->h1; h++)
     for (long t = p->t0; t < p->t1; t += tile) {
       const long n = rg_min(tile, p->t1 - t), padded = rg_ceil_div(n, grain) * grain, end = rg_min(s1, t + n + off);
@@ -146,11 +158,12 @@ static void RG_NAME(attn_piece)(const piece *p) {
         FN(scores)(keys16, padded, D, d, v + j, ld, dyt, w->ds);
         FN(soften)(keys, padded, d, w);
         if (p->want_kv) {
-          FN(by_key)(keys16, n, d, w->p, dy, ld, dv + j);
-          FN(by_key)(keys16, n, d, w->ds, q, ld, dk + j);
+          FN(by_key)(keys16, n, d, w->p, dy, ld, dv + j, s >= begun);
+          FN(by_key)(keys16, n, d, w->ds, q, ld, dk + j, s >= begun);
         }
         if (p->want_q) FN(by_query)(keys, padded, d, w->ds, k + j, ld, dq, s == p->s0, 0);
       }
+      begun = rg_max(begun, end);
       if (p->want_q) FN(unpack)(a->dq + q_at, a->q_row, dq, ld, n, D, a->scale);
     }
   if (p->want_kv) { // q was packed times scale·log2 e

@@ -8,6 +8,7 @@
 #define VI RG_NAME(attn_vi)
 #define VU RG_NAME(attn_vu)
 #define FN(x) RG_NAME(attn_##x)
+#define PIECE static __attribute__((noinline, unused))
 typedef float VF __attribute__((vector_size(4 * RG_WIDTH), may_alias));
 typedef int32_t VI __attribute__((vector_size(4 * RG_WIDTH), may_alias));
 typedef float VU __attribute__((vector_size(4 * RG_WIDTH), aligned(4), may_alias)); // unaligned
@@ -20,6 +21,8 @@ typedef float VU __attribute__((vector_size(4 * RG_WIDTH), aligned(4), may_alias
 #define NV_MAX 2
 #endif
 #define ROWS(nv) ((nv) == NV_MAX || RG_WIDTH == 4 ? 4 : 8)
+// Rows to prefetch ahead: heads lie in pieces of one row each, which hardware prefetchers do not follow.
+#define AHEAD 8
 
 // select returns x where mask is set, else +0.
 RG_INLINE VF FN(select)(VI mask, VF x) { return (VF)(mask & (VI)x); }
@@ -159,7 +162,7 @@ RG_INLINE void FN(columns)(long r0, long m, long n0, long n, FN(span) k, const f
 }
 
 // scores: s[keys×queries] = kᵀ-rows · qt, k (keys × ld), qt (D × 64); blocks that the mask hides are left out.
-static __attribute__((noinline)) void FN(scores)(long keys, long queries, long dim, long d, const float *k, long ld,
+PIECE void FN(scores)(long keys, long queries, long dim, long d, const float *k, long ld,
                                                  const float *qt, float *s) {
   FN(span) all = {-FN(no_mask), FN(no_mask), dim};
   for (long j = 0; j < keys; j += RG_ATTN_GRAIN) {
@@ -169,25 +172,28 @@ static __attribute__((noinline)) void FN(scores)(long keys, long queries, long d
 }
 
 // by_query: o[queries×ld] (fresh, or scaled by `by`, or added to) += pᵀ·v, p (keys × 64), v (keys × ld).
-static __attribute__((noinline)) void FN(by_query)(long keys, long queries, long d, const float *p, const float *v, long ld,
+PIECE void FN(by_query)(long keys, long queries, long d, const float *p, const float *v, long ld,
                                                    float *o, int fresh, const float *by) {
   FN(span) seen = {-FN(no_mask), d, keys};
   FN(columns)(0, queries, 0, ld, seen, p, 1, RG_ATTN_TILE, v, ld, o, ld, fresh, by);
 }
 
-// by_key: o[keys×ld] += p·x, p (keys × 64), x (queries × ld); keys is padded, queries exact.
-static __attribute__((noinline)) void FN(by_key)(long keys, long queries, long d, const float *p, const float *x, long ld,
-                                                 float *o) {
+// by_key: o[keys×ld] (fresh or added to) += p·x, p (keys × 64), x (queries × ld); keys is padded, queries exact.
+PIECE void FN(by_key)(long keys, long queries, long d, const float *p, const float *x, long ld,
+                                                 float *o, int fresh) {
   FN(span) seen = {-d, FN(no_mask), queries};
-  FN(columns)(0, keys, 0, ld, seen, p, RG_ATTN_TILE, 1, x, ld, o, ld, 0, 0);
+  FN(columns)(0, keys, 0, ld, seen, p, RG_ATTN_TILE, 1, x, ld, o, ld, fresh, 0);
 }
 
 // copy packs n rows of dim elements, scaled, into rows of ld (a multiple of the vector width), padding columns
 // with zeros and rows with zeros up to a multiple of 16.
-static __attribute__((noinline)) void FN(copy)(float *dst, long ld, const float *src, long row, long n, long dim, float scale) {
+PIECE void FN(copy)(float *dst, long ld, const float *src, long row, long n, long dim, float scale) {
   for (long i = 0; i < n; i++, src += row, dst += ld) {
     long c = 0;
-    for (; c + RG_WIDTH <= dim; c += RG_WIDTH) *(VF *)(dst + c) = *(const VU *)(src + c) * scale;
+    for (; c + RG_WIDTH <= dim; c += RG_WIDTH) {
+      __builtin_prefetch(src + AHEAD * row + c);
+      *(VF *)(dst + c) = *(const VU *)(src + c) * scale;
+    }
     for (; c < dim; c++) dst[c] = src[c] * scale;
     for (; c < ld; c++) dst[c] = 0;
   }
@@ -225,7 +231,7 @@ RG_INLINE void FN(turn)(VF x[RG_WIDTH]) {
 
 // transpose packs n rows (a multiple of 16, up to 64) of dim elements as dim rows of 64. src has rows of `row`
 // elements, of which those up to the next multiple of the vector width are there to be read.
-static __attribute__((noinline)) void FN(transpose)(float *dst, const float *src, long row, long n, long dim) {
+PIECE void FN(transpose)(float *dst, const float *src, long row, long n, long dim) {
   for (long i = 0; i < n; i += RG_WIDTH)
     for (long c = 0; c < dim; c += RG_WIDTH) {
       VF x[RG_WIDTH];
