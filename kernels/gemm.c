@@ -59,6 +59,7 @@ typedef struct {
   long shared_width, own_width; // of a strip
   long k0, kc, kpad;
   int first, last; // of the passes over k
+  int bare;        // C is the product and nothing else
   long shared0, shared_strips, own0, own_strips; // the chunks
   char *packed;                                  // the shared chunk
   float *partial;                                // sums between passes over k, NULL where one pass suffices
@@ -99,7 +100,9 @@ static void finish(const pass *s, float *tile, long i0, long j0) {
   const rg_gemm *g = s->g;
   long mr = s->kind->mr, nr = s->kind->nr, rows = rg_min(mr, g->m - i0), cols = rg_min(nr, g->n - j0);
   if (!s->kind->exact && !rg_gemm_finite(tile, rows * nr)) plain(g, i0, rows, j0, cols, tile, nr);
-  rg_gemm_epilogue(g, tile, nr, i0, rows, j0, cols);
+  if (s->kind->write && s->bare && rows == mr && cols == nr)
+    s->kind->write(tile, (char *)g->c + (i0 * g->ldc + j0) * (g->c_bf16 ? 2 : 4), g->ldc, g->c_bf16);
+  else rg_gemm_epilogue(g, tile, nr, i0, rows, j0, cols);
 }
 
 // A box is the part of C that one task computes: strips of A times strips of B, packed.
@@ -191,6 +194,7 @@ static void product(const rg_gemm *g, parallel_fn parallel, int threads) {
   const rg_kind *kind = choose(g);
   rg_side a = {g->a, g->lda, g->m, g->a_bf16, !g->ta}, b = {g->b, g->ldb, g->n, g->b_bf16, g->tb};
   pass s = {.g = g, .kind = kind, .shares_a = g->m <= g->n};
+  s.bare = !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0;
   s.shared = s.shares_a ? a : b, s.own = s.shares_a ? b : a;
   s.shared_width = s.shares_a ? kind->mr : kind->nr, s.own_width = s.shares_a ? kind->nr : kind->mr;
   long kc = even_chunk(g->k, kind->kpack, kind->kunit);
