@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -108,6 +109,7 @@ func (p *Plot) Draw(w io.Writer) error {
 		last := p.val[len(p.val)-1]
 		pl.Legend.Add(fmt.Sprintf("validation, last %.4g", last.Y), l, dots)
 	}
+	pl.X.Min = 0
 	// 8 × 4.6 inches at 120 dots per inch: 960 × 552 pixels, readable in a README, 2 MB of memory.
 	img := vgimg.NewWith(vgimg.UseWH(8*vg.Inch, 4.6*vg.Inch), vgimg.UseDPI(120))
 	pl.Draw(draw.Crop(draw.New(img), vg.Points(8), vg.Points(-14), vg.Points(8), vg.Points(-10)))
@@ -126,6 +128,7 @@ func style(pl *plot.Plot, title string) {
 		a.Tick.Label.Font = sans(vg.Points(10))
 		a.Color, a.Tick.Color = axisGrey, axisGrey
 		a.Label.Padding = vg.Points(4)
+		a.Tick.Marker = plot.TickerFunc(ticks)
 	}
 	grid := plotter.NewGrid()
 	grid.Horizontal.Color, grid.Vertical.Color = gridGrey, gridGrey
@@ -142,13 +145,14 @@ func line(xy plotter.XYs, c color.Color, width float64) *plotter.Line {
 }
 
 // smoothed is the average around each point under a Gaussian weight, whose standard deviation is a fortieth
-// of the curve: centred, so that it does not lag behind a steep start as a running average does.
+// of the curve: centred, and narrower towards the start, so that it does not lag behind the steep descent
+// there as a running average does.
 func smoothed(xy plotter.XYs) plotter.XYs {
 	sigma := math.Max(1, float64(len(xy))/40)
-	reach := int(3 * sigma)
 	out := make(plotter.XYs, len(xy))
 	for i := range xy {
 		var sum, weight float64
+		reach := min(int(3*sigma), i)
 		for j := max(0, i-reach); j <= min(len(xy)-1, i+reach); j++ {
 			d := float64(j-i) / sigma
 			w := math.Exp(-d * d / 2)
@@ -156,6 +160,25 @@ func smoothed(xy plotter.XYs) plotter.XYs {
 			weight += w
 		}
 		out[i] = plotter.XY{X: xy[i].X, Y: sum / weight}
+	}
+	return out
+}
+
+// ticks puts labels at multiples of 1, 2 or 5 times a power of ten, five to ten of them.
+func ticks(lo, hi float64) (out []plot.Tick) {
+	span := hi - lo
+	if !(span > 0) {
+		return []plot.Tick{{Value: lo, Label: strconv.FormatFloat(lo, 'g', 4, 64)}}
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(span/5)))
+	for _, m := range []float64{5, 2} {
+		if span/(m*unit) >= 5 {
+			unit *= m
+			break
+		}
+	}
+	for k := math.Ceil(lo / unit); k*unit <= hi; k++ {
+		out = append(out, plot.Tick{Value: k * unit, Label: strconv.FormatFloat(k*unit, 'g', 6, 64)})
 	}
 	return out
 }
