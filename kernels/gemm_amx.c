@@ -259,7 +259,7 @@ PACKER(pack_b_bf16, 0, 1)
 PACKER(pack_a_split, 1, 0)
 PACKER(pack_b_split, 1, 1)
 
-static const rg_kind kind_bf16 = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 2, .kpack = 2048, .kinner = 256, .exact = 1,
+static const rg_kind kind_bf16 = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 2, .kpack = 3072, .kinner = 256, .exact = 1,
     .pack_a = pack_a_bf16, .pack_b = pack_b_bf16, .micro = micro_bf16, .write = write_tile, .enter = enter, .leave = leave};
 static const rg_kind kind_split = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 6, .kpack = 1024, .kinner = 1024, .exact = 0,
     .pack_a = pack_a_split, .pack_b = pack_b_split, .micro = micro_split, .write = write_tile, .enter = enter, .leave = leave};
