@@ -1,6 +1,6 @@
 // Package bench owns the benchmarks: each job is a workload (what is computed) that a Config runs and turns
 // into a Result. Commands bind flags to Config and print Results, nothing more. bench/peers holds the same
-// jobs for other frameworks.
+// jobs for other frameworks. It must not know of runs, data sets or the command line.
 package bench
 
 import (

@@ -1,5 +1,6 @@
 // Package runtime owns the executor and the public entry points of the engine: compile a graph for a
-// device, initialise its tensors, run training steps lane by lane, read results back.
+// device, initialise its tensors, run training steps lane by lane, read results back. It must not know which device
+// runs a program, nor models, data or optimizers.
 package runtime
 
 import (

@@ -13,6 +13,8 @@ type benchCmd struct {
 	DType string   `name:"dtype" enum:"fp32,bf16" default:"fp32" help:"Precision of matrix products: fp32 or bf16."`
 	Steps int      `placeholder:"N" help:"Timed steps; 0 is about six seconds' worth."`
 	JSON  bool     `name:"json" help:"Print one JSON object per job."`
+	// Profile prints where the time of a step goes in place of the step's time.
+	Profile bool `help:"Time every instruction of a step by itself, as a table."`
 	deviceFlags
 }
 
@@ -30,6 +32,9 @@ func (c *benchCmd) Run(e *env) error {
 	}
 	if err := cfg.Validate(); err != nil {
 		return usage{err}
+	}
+	if c.Profile && (c.JSON || slices.Contains(c.Jobs, kernelJob)) {
+		return usage{fmt.Errorf("--profile: prints a table for training jobs, expected neither --json nor the job %s", kernelJob)}
 	}
 	if len(c.Jobs) == 0 {
 		fmt.Fprintln(e.out, slices.Concat(bench.Names(), []string{kernelJob}))
@@ -55,6 +60,12 @@ func (c *benchCmd) Run(e *env) error {
 		job, err := bench.Find(name)
 		if err != nil {
 			return usage{err}
+		}
+		if c.Profile {
+			if err := bench.Profile(e.out, job, cfg); err != nil {
+				return err
+			}
+			continue
 		}
 		r, err := bench.Run(job, cfg)
 		if err != nil {

@@ -1,6 +1,6 @@
-// Package fetch downloads the public data sets of data.Catalog into the user's cache, verified by size and
-// sha256 before they get their final name. It is apart from package data so that reading data does not link
-// an HTTP client.
+// Package fetch owns the download of the public data sets of data.Catalog into the user's cache, verified by
+// size and sha256 before they get their final name. It is apart from package data so that reading data does
+// not link an HTTP client. It must not know what the files hold.
 package fetch
 
 import (

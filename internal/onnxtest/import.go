@@ -1,6 +1,7 @@
 // Package onnxtest owns the check of ringo's ops against the node tests of the ONNX project: it reads a test
 // (a model of one node, inputs, expected outputs), maps the node to ops of the graph, and its tests run the
 // planned program on the CPU backend. A node without an op of its own is composed of several.
+// It must not know of models or training.
 package onnxtest
 
 import (

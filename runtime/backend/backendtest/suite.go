@@ -1,5 +1,5 @@
-// Package backendtest is the compliance suite of backends: a backend passes when Run does. It needs nothing but
-// the Backend interface and the op table, so a new backend's test is one line.
+// Package backendtest owns the compliance suite of backends: a backend passes when Run does. It needs nothing but
+// the Backend interface and the op table, so a new backend's test is one line. It must not know any backend.
 package backendtest
 
 import (
