@@ -20,12 +20,16 @@ func Init(threads int) {
 		if threads < 1 {
 			threads = runtime.NumCPU()
 		}
-		level := slices.Index(isaNames, os.Getenv("RINGO_ISA"))
-		if level < 0 {
-			level = len(isaNames) - 1
-		}
-		initCPU(level, threads)
+		initCPU(maxISA(), threads)
 	})
+}
+
+// maxISA is the level that RINGO_ISA names, else the highest.
+func maxISA() int {
+	if level := slices.Index(isaNames, os.Getenv("RINGO_ISA")); level >= 0 {
+		return level
+	}
+	return len(isaNames) - 1
 }
 
 // ISA names the instruction-set level in use.
