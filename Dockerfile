@@ -6,7 +6,7 @@
 #   docker run --rm -v ringo:/data ringo data fetch tinyshakespeare
 #   docker run --rm -v ringo:/data ringo train -c /usr/share/ringo/configs/gpt-char.yaml
 #
-# Runs and fetched data lie in the volume. The GPU image has a file of its own.
+# Runs and fetched data lie in the volume.
 
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
