@@ -1,7 +1,7 @@
 //go:build cgo
 
-// Pooling of f32 planes. The general form runs tap by tap over whole output rows, so that its inner loops are
-// straight; 2×2 windows of stride 2 have kernels of their own that read and write each pixel once. Windows are visited
+// Pooling of f32 planes. Maxima are taken by vectors of neighbouring windows, over a padded copy of the plane; averages
+// tap by tap over whole rows; maxima of 2×2 windows of stride 2 read and write each pixel once. Windows are visited
 // in row-major order and so are their taps: of equal maxima the first wins, and sums have one order.
 #ifndef RG_BODY
 #include <math.h>
@@ -15,6 +15,8 @@ typedef struct {
   int32_t *idx;
   const float *cols; // per output column, the taps along W that an average divides by
   long per;          // planes per unit of work
+  const int32_t *left; // per output column, the first column of x in its windows, −1 where there is none
+  long hp, pitch;      // rows of a padded plane and floats per remainder in one of them
 } pool_plan;
 
 enum { UNIT_PIXELS = 1 << 14 }; // pixels per unit of work: enough to hide the hand-over
@@ -30,6 +32,13 @@ static long counted(long start, long k, long d, long size, long after, int pad) 
   long n = 0;
   for (long t = 0; t < k; t++) n += start + t * d < size + (pad ? after : 0) && (pad || start + t * d >= 0);
   return n;
+}
+
+// first_inside returns the first position start + t·d (t < k) that lies in [0,size), −1 where none does.
+static inline long first_inside(long start, long k, long d, long size) {
+  for (long t = 0; t < k; t++)
+    if (start + t * d >= 0 && start + t * d < size) return start + t * d;
+  return -1;
 }
 
 #define RG_SELF "pool.c"
@@ -51,7 +60,12 @@ static const float *columns(const rg_pool_shape *s) {
 }
 
 void rg_maxpool(const rg_pool_shape *s, const float *x, float *y, int32_t *idx) {
-  pool_plan p = {.s = s, .in = x, .out = y, .idx = idx};
+  long width = rg_ceil_div(s->ow, 16) * 16; // whole vectors, whatever their width
+  int32_t *left = rg_scratch(4, (size_t)width * sizeof(int32_t));
+  for (long j = 0; j < width; j++) left[j] = (int32_t)first_inside(j * s->sw - s->pl, s->kw, s->dw, s->w);
+  pool_plan p = {.s = s, .in = x, .out = y, .idx = idx, .left = left};
+  p.hp = (s->oh - 1) * s->sh + (s->kh - 1) * s->dh + 1;
+  p.pitch = width + (s->kw - 1) * s->dw / s->sw + 1;
   run(&p, disjoint2(s) ? RG_DISPATCH(max2) : RG_DISPATCH(max));
 }
 
@@ -75,45 +89,6 @@ void rg_avgpool_grad(const rg_pool_shape *s, const float *dy, float *dx) {
 #define EACH_PLANE(p, unit, m) \
   for (long m = (unit) * (p)->per, end_ = rg_min((p)->s->planes, m + (p)->per); m < end_; m++)
 
-// max_tap folds one tap into a row of maxima: x[j·stride] has index at + j·stride.
-static inline __attribute__((always_inline)) void RG_NAME(max_tap)(float *restrict y, int32_t *restrict idx, const float *restrict x, long n, long stride, int32_t at) {
-#pragma GCC ivdep
-  for (long j = 0; j < n; j++) {
-    float v = x[j * stride], m = y[j];
-    int take = (v > m) | (idx[j] < 0) | ((v != v) & (m == m));
-    y[j] = take ? v : m;
-    idx[j] = take ? at + (int32_t)(j * stride) : idx[j];
-  }
-}
-
-static void RG_NAME(max)(void *ctx, long unit) {
-  const pool_plan *p = ctx;
-  const rg_pool_shape *s = p->s;
-  EACH_PLANE(p, unit, m)
-  for (long i = 0; i < s->oh; i++) {
-    const float *x = p->in + m * s->h * s->w;
-    float *y = p->out + (m * s->oh + i) * s->ow;
-    int32_t *idx = p->idx + (m * s->oh + i) * s->ow;
-    for (long j = 0; j < s->ow; j++) y[j] = -INFINITY, idx[j] = -1;
-    for (long r = 0; r < s->kh; r++) {
-      long row = i * s->sh + r * s->dh - s->pt, first, end;
-      if (row < 0 || row >= s->h) continue;
-      for (long q = 0; q < s->kw; q++) {
-        long shift = q * s->dw - s->pl;
-        span(s->ow, s->sw, shift, s->w, &first, &end);
-        long at = row * s->w + shift + first * s->sw;
-        if (first == end) continue;
-        if (s->sw == 1)
-          RG_NAME(max_tap)(y + first, idx + first, x + at, end - first, 1, (int32_t)at);
-        else if (s->sw == 2)
-          RG_NAME(max_tap)(y + first, idx + first, x + at, end - first, 2, (int32_t)at);
-        else
-          RG_NAME(max_tap)(y + first, idx + first, x + at, end - first, s->sw, (int32_t)at);
-      }
-    }
-  }
-}
-
 // Lane numbers that pick the even or odd elements of two vectors, and that interleave them again.
 #if RG_WIDTH == 16
 #define EVEN (vi){0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30}
@@ -136,31 +111,78 @@ static inline __attribute__((always_inline)) void RG_NAME(fold)(vf *a, vi *ia, v
   *ia = (ib & take) | (*ia & ~take);
 }
 
+// store_idx writes min(k, RG_WIDTH) indices.
+static inline __attribute__((always_inline)) void RG_NAME(store_idx)(int32_t *idx, vi v, long k) { v_store((float *)(void *)idx, (vf)v, k); }
+
 static void RG_NAME(max2)(void *ctx, long unit) {
   const pool_plan *p = ctx;
   const rg_pool_shape *s = p->s;
   EACH_PLANE(p, unit, m)
   for (long i = 0; i < s->oh; i++) {
-    const float *x = p->in + m * s->h * s->w, *up = x + 2 * i * s->w, *down = up + s->w;
+    const float *up = p->in + (m * s->h + 2 * i) * s->w, *down = up + s->w;
     float *y = p->out + (m * s->oh + i) * s->ow;
     int32_t *idx = p->idx + (m * s->oh + i) * s->ow;
-    // The last vector of a row overlaps the one before; rows shorter than a vector go tap by tap.
-    for (long j = 0; s->ow >= RG_WIDTH && j < s->ow; j += RG_WIDTH) {
-      j = rg_min(j, s->ow - RG_WIDTH);
-      vf u0 = v_loadu(up + 2 * j), u1 = v_loadu(up + 2 * j + RG_WIDTH);
-      vf d0 = v_loadu(down + 2 * j), d1 = v_loadu(down + 2 * j + RG_WIDTH);
+    for (long j = 0; j < s->ow; j += RG_WIDTH) {
+      long k = 2 * (s->ow - j), high = k > RG_WIDTH; // pixels left; whether the second vector has any
+      vf u0 = v_load(up + 2 * j, k, 0), u1 = high ? v_load(up + 2 * j + RG_WIDTH, k - RG_WIDTH, 0) : u0;
+      vf d0 = v_load(down + 2 * j, k, 0), d1 = high ? v_load(down + 2 * j + RG_WIDTH, k - RG_WIDTH, 0) : d0;
       vi at = 2 * (LANE + (int32_t)j) + (int32_t)(2 * i * s->w), best = at;
       vf top = __builtin_shuffle(u0, u1, EVEN);
       RG_NAME(fold)(&top, &best, __builtin_shuffle(u0, u1, EVEN + 1), at + 1);
       RG_NAME(fold)(&top, &best, __builtin_shuffle(d0, d1, EVEN), at + (int32_t)s->w);
       RG_NAME(fold)(&top, &best, __builtin_shuffle(d0, d1, EVEN + 1), at + (int32_t)s->w + 1);
-      v_storeu(y + j, top);
-      memcpy(idx + j, &best, sizeof best);
+      v_store(y + j, top, s->ow - j);
+      RG_NAME(store_idx)(idx + j, best, s->ow - j);
     }
-    for (long j = 0; s->ow < RG_WIDTH && j < s->ow; j++) y[j] = -INFINITY, idx[j] = -1;
-    for (long t = 0; s->ow < RG_WIDTH && t < 4; t++) {
-      long at = (2 * i + t / 2) * s->w + t % 2;
-      RG_NAME(max_tap)(y, idx, x + at, s->ow, 2, (int32_t)at);
+  }
+}
+
+// pad_plane copies a plane into rows of stride·pitch floats: columns sorted by their remainder modulo the stride, −∞ around.
+static void RG_NAME(pad_plane)(const pool_plan *p, float *dst, const float *src) {
+  const rg_pool_shape *s = p->s;
+  for (long i = 0; i < p->hp; i++)
+    for (long f = 0; f < s->sw; f++, dst += p->pitch) {
+      long r = i - s->pt, first, end, j = 0;
+      span(p->pitch, s->sw, f - s->pl, s->w, &first, &end);
+      if (r < 0 || r >= s->h) first = end = p->pitch;
+      const float *x = src + r * s->w + f - s->pl;
+      for (; j < first; j++) dst[j] = -INFINITY;
+      if (s->sw == 1)
+        for (; j < end; j++) dst[j] = x[j];
+      else if (s->sw == 2)
+        for (; j < end; j++) dst[j] = x[2 * j];
+      else
+        for (; j < end; j++) dst[j] = x[s->sw * j];
+      for (; j < p->pitch; j++) dst[j] = -INFINITY;
+    }
+}
+
+// The general maximum: over the padded plane no tap needs a check. A window starts at −∞ with its first pixel's index.
+static void RG_NAME(max)(void *ctx, long unit) {
+  const pool_plan *p = ctx;
+  const rg_pool_shape *s = p->s;
+  float *plane = rg_scratch(5, (size_t)(p->hp * s->sw * p->pitch) * sizeof(float));
+  EACH_PLANE(p, unit, m) {
+    RG_NAME(pad_plane)(p, plane, p->in + m * s->h * s->w);
+    for (long i = 0; i < s->oh; i++) {
+      int32_t row = (int32_t)first_inside(i * s->sh - s->pt, s->kh, s->dh, s->h);
+      float *y = p->out + (m * s->oh + i) * s->ow;
+      int32_t *idx = p->idx + (m * s->oh + i) * s->ow;
+      for (long j = 0; j < s->ow; j += RG_WIDTH) {
+        vf top = v_set(-INFINITY);
+        vi best, none;
+        memcpy(&best, p->left + j, sizeof best);
+        none = (best < 0) | (row < 0 ? -1 : 0);
+        best = (best + row * (int32_t)s->w) | none; // −1 where the window has no pixel
+        for (long r = 0; r < s->kh; r++)
+          for (long q = 0; q < s->kw; q++) {
+            long h = i * s->sh + r * s->dh, w = q * s->dw;
+            vi at = (LANE + (int32_t)j) * (int32_t)s->sw + (int32_t)((h - s->pt) * s->w + w - s->pl);
+            RG_NAME(fold)(&top, &best, v_loadu(plane + (h * s->sw + w % s->sw) * p->pitch + w / s->sw + j), at);
+          }
+        v_store(y + j, top, s->ow - j);
+        RG_NAME(store_idx)(idx + j, best, s->ow - j);
+      }
     }
   }
 }
@@ -188,25 +210,18 @@ static void RG_NAME(max2_grad)(void *ctx, long unit) {
       float *up = dx + 2 * i * s->w, *down = up + s->w;
       const float *dy = p->in + (m * s->oh + i) * s->ow;
       const int32_t *idx = p->idx + (m * s->oh + i) * s->ow;
-      for (long j = 0; s->ow >= RG_WIDTH && j < s->ow; j += RG_WIDTH) {
-        j = rg_min(j, s->ow - RG_WIDTH);
-        vi at;
-        memcpy(&at, idx + j, sizeof at);
+      for (long j = 0; j < s->ow; j += RG_WIDTH) {
+        long k = 2 * (s->ow - j);
+        vi at = (vi)v_load((const float *)(const void *)(idx + j), s->ow - j, 0);
         at -= 2 * (LANE + (int32_t)j) + (int32_t)(2 * i * s->w);
-        vi d = (vi)v_loadu(dy + j), row = at >= (int32_t)s->w; // maximum in the lower row
+        vi d = (vi)v_load(dy + j, s->ow - j, 0), row = at >= (int32_t)s->w; // maximum in the lower row
         vi right = (at - ((int32_t)s->w & row)) == 1;
         vf a = (vf)(d & ~row & ~right), b = (vf)(d & ~row & right), e = (vf)(d & row & ~right), f = (vf)(d & row & right);
-        v_storeu(up + 2 * j, __builtin_shuffle(a, b, LOW));
-        v_storeu(up + 2 * j + RG_WIDTH, __builtin_shuffle(a, b, LOW + RG_WIDTH / 2));
-        v_storeu(down + 2 * j, __builtin_shuffle(e, f, LOW));
-        v_storeu(down + 2 * j + RG_WIDTH, __builtin_shuffle(e, f, LOW + RG_WIDTH / 2));
-      }
-      for (long j = 0; s->ow < RG_WIDTH && j < s->ow; j++) {
-        long at = idx[j] - 2 * i * s->w;
-        up[2 * j] = at == 2 * j ? dy[j] : 0;
-        up[2 * j + 1] = at == 2 * j + 1 ? dy[j] : 0;
-        down[2 * j] = at == 2 * j + s->w ? dy[j] : 0;
-        down[2 * j + 1] = at == 2 * j + s->w + 1 ? dy[j] : 0;
+        v_store(up + 2 * j, __builtin_shuffle(a, b, LOW), k);
+        v_store(down + 2 * j, __builtin_shuffle(e, f, LOW), k);
+        if (k <= RG_WIDTH) continue;
+        v_store(up + 2 * j + RG_WIDTH, __builtin_shuffle(a, b, LOW + RG_WIDTH / 2), k - RG_WIDTH);
+        v_store(down + 2 * j + RG_WIDTH, __builtin_shuffle(e, f, LOW + RG_WIDTH / 2), k - RG_WIDTH);
       }
       for (long j = 2 * s->ow; j < s->w; j++) up[j] = down[j] = 0;
     }
