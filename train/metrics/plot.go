@@ -110,6 +110,10 @@ func (p *Plot) Draw(w io.Writer) error {
 		pl.Legend.Add(fmt.Sprintf("validation, last %.4g", last.Y), l, dots)
 	}
 	pl.X.Min = 0
+	// A curve without height, but for rounding, gets some: ticks could not be told apart.
+	if least := 1e-6 * math.Max(math.Abs(pl.Y.Min), math.Abs(pl.Y.Max)); pl.Y.Max-pl.Y.Min <= least {
+		pl.Y.Min, pl.Y.Max = pl.Y.Min-0.5, pl.Y.Max+0.5
+	}
 	// 8 × 4.6 inches at 120 dots per inch: 960 × 552 pixels, readable in a README, 2 MB of memory.
 	img := vgimg.NewWith(vgimg.UseWH(8*vg.Inch, 4.6*vg.Inch), vgimg.UseDPI(120))
 	pl.Draw(draw.Crop(draw.New(img), vg.Points(8), vg.Points(-14), vg.Points(8), vg.Points(-10)))
@@ -177,8 +181,11 @@ func ticks(lo, hi float64) (out []plot.Tick) {
 			break
 		}
 	}
-	for k := math.Ceil(lo / unit); k*unit <= hi; k++ {
-		out = append(out, plot.Tick{Value: k * unit, Label: strconv.FormatFloat(k*unit, 'g', 6, 64)})
+	first := math.Ceil(lo / unit)
+	for i := range 12 { // counted: next to numbers above 2⁵³ units, adding one unit changes nothing
+		if v := (first + float64(i)) * unit; v <= hi {
+			out = append(out, plot.Tick{Value: v, Label: strconv.FormatFloat(v, 'g', 6, 64)})
+		}
 	}
 	return out
 }
