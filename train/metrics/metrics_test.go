@@ -165,6 +165,17 @@ func TestPlotDraws(t *testing.T) {
 	require.ErrorContains(t, NewPlot(filepath.Join(path, "x.png"), "", []Point{{Step: 1, Loss: new(float64)}}, 0).Close(), "loss plot")
 }
 
+func TestTicks(t *testing.T) {
+	t.Parallel()
+	for _, r := range [][2]float64{{0, 2000}, {0, 1}, {1.6, 4.2}, {0, 7}, {-3, 1e9}, {math.Pi, math.Nextafter(math.Pi, 4)}, {5, 5}, {1e300, math.Inf(1)}} {
+		n := len(ticks(r[0], r[1]))
+		require.LessOrEqual(t, n, 12, "%v", r)
+		if d := r[1] - r[0]; d > 1e-3 && finite(d) {
+			require.GreaterOrEqual(t, n, 5, "%v", r)
+		}
+	}
+}
+
 func ExampleLog() {
 	l := NewLog(Lines{os.Stdout})
 	err := l.Emit(&Eval{Step: 250, ValLoss: 1.91, Accuracy: 0.43, Perplexity: math.NaN()})
