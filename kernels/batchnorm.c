@@ -157,50 +157,78 @@ static void RG_NAME(batchnorm_grad)(void *ctx, long c) {
 
 // --- planes of one element ---
 
-// In the flat forms i runs over the block's channels, lo…n−1, and row b of p is at p + b·channels.
-#define FLAT                                                    \
-  const rg_bnorm *a = &((const bnorm_job *)ctx)->a;             \
-  const long ch = a->channels, n = rg_min(ch, (block + 1) * COLUMNS); \
-  for (long i = block * COLUMNS; i < n; i += RG_WIDTH)
+// In the flat forms a block's columns are summed side by side, row by row, so that memory is read in its order;
+// lo is the block's first column, n how many it has.
+#define FLAT                                                                        \
+  const rg_bnorm *a = &((const bnorm_job *)ctx)->a;                                 \
+  const long ch = a->channels, lo = block * COLUMNS, n = rg_min(ch - lo, COLUMNS)
+#define ROWS(b) for (long b = 0; b < a->n; b++)
 
 static void RG_NAME(batchnorm_flat)(void *ctx, long block) {
-  FLAT {
-    vf mean = {}, var = {};
-    for (long b = 0; b < a->n; b++) mean += AT(a->x + b * ch);
-    mean /= (float)a->n;
-    for (long b = 0; b < a->n; b++) {
-      vf d = AT(a->x + b * ch) - mean;
-      var += d * d;
+  FLAT;
+  float *mean = a->mean + lo, *var = a->var + lo, scale[COLUMNS];
+  const float *gain = a->gain + lo, *bias = a->bias + lo;
+  memset(mean, 0, (size_t)n * sizeof(float));
+  memset(var, 0, (size_t)n * sizeof(float));
+  ROWS(b) {
+    const float *x = a->x + b * ch + lo;
+    EACH(i) v_store(mean + i, AT(mean) + AT(x), n - i);
+  }
+  EACH(i) v_store(mean + i, AT(mean) / (float)a->n, n - i);
+  ROWS(b) {
+    const float *x = a->x + b * ch + lo;
+    EACH(i) {
+      vf d = AT(x) - AT(mean);
+      v_store(var + i, AT(var) + d * d, n - i);
     }
-    var /= (float)a->n;
-    vf scale = AT(a->gain) / v_sqrt(var + a->eps), bias = AT(a->bias);
-    for (long b = 0; b < a->n; b++) v_store(a->y + b * ch + i, (AT(a->x + b * ch) - mean) * scale + bias, n - i);
-    v_store(a->mean + i, mean, n - i);
-    v_store(a->var + i, var, n - i);
+  }
+  EACH(i) {
+    v_store(var + i, AT(var) / (float)a->n, n - i);
+    v_store(scale + i, AT(gain) / v_sqrt(AT(var) + a->eps), n - i);
+  }
+  ROWS(b) {
+    const float *x = a->x + b * ch + lo;
+    float *y = a->y + b * ch + lo;
+    EACH(i) v_store(y + i, (AT(x) - AT(mean)) * AT(scale) + AT(bias), n - i);
   }
 }
 
 static void RG_NAME(batchnorm_infer_flat)(void *ctx, long block) {
-  FLAT {
-    vf mean = AT(a->mean), scale = AT(a->gain) / v_sqrt(AT(a->var) + a->eps), bias = AT(a->bias);
-    for (long b = 0; b < a->n; b++) v_store(a->y + b * ch + i, (AT(a->x + b * ch) - mean) * scale + bias, n - i);
+  FLAT;
+  float scale[COLUMNS];
+  const float *mean = a->mean + lo, *var = a->var + lo, *gain = a->gain + lo, *bias = a->bias + lo;
+  EACH(i) v_store(scale + i, AT(gain) / v_sqrt(AT(var) + a->eps), n - i);
+  ROWS(b) {
+    const float *x = a->x + b * ch + lo;
+    float *y = a->y + b * ch + lo;
+    EACH(i) v_store(y + i, (AT(x) - AT(mean)) * AT(scale) + AT(bias), n - i);
   }
 }
 
 static void RG_NAME(batchnorm_grad_flat)(void *ctx, long block) {
-  FLAT {
-    vf mean = AT(a->mean), rstd = 1 / v_sqrt(AT(a->var) + a->eps), dbias = {}, dot = {};
-    for (long b = 0; b < a->n; b++) {
-      vf d = AT(a->dy + b * ch);
-      dbias += d;
-      dot += d * (AT(a->x + b * ch) - mean);
+  FLAT;
+  const float *mean = a->mean + lo, *var = a->var + lo, *gain = a->gain + lo;
+  float *dgain = a->dgain + lo, *dbias = a->dbias + lo, scale[COLUMNS], slope[COLUMNS], shift[COLUMNS];
+  memset(dgain, 0, (size_t)n * sizeof(float));
+  memset(dbias, 0, (size_t)n * sizeof(float));
+  ROWS(b) {
+    const float *x = a->x + b * ch + lo, *dy = a->dy + b * ch + lo;
+    EACH(i) {
+      v_store(dbias + i, AT(dbias) + AT(dy), n - i);
+      v_store(dgain + i, AT(dgain) + AT(dy) * (AT(x) - AT(mean)), n - i);
     }
-    vf dgain = dot * rstd, scale = AT(a->gain) * rstd;
-    vf shift = dbias / (float)a->n, slope = dgain * rstd / (float)a->n;
-    for (long b = 0; b < a->n; b++)
-      v_store(a->dx + b * ch + i, (AT(a->dy + b * ch) - (AT(a->x + b * ch) - mean) * slope - shift) * scale, n - i);
-    v_store(a->dgain + i, dgain, n - i);
-    v_store(a->dbias + i, dbias, n - i);
+  }
+  EACH(i) {
+    vf rstd = 1 / v_sqrt(AT(var) + a->eps);
+    v_store(dgain + i, AT(dgain) * rstd, n - i);
+    v_store(scale + i, AT(gain) * rstd, n - i);
+    v_store(slope + i, AT(dgain) * rstd / (float)a->n, n - i);
+    v_store(shift + i, AT(dbias) / (float)a->n, n - i);
+  }
+  ROWS(b) {
+    const float *x = a->x + b * ch + lo, *dy = a->dy + b * ch + lo;
+    float *dx = a->dx + b * ch + lo;
+    EACH(i) v_store(dx + i, (AT(dy) - (AT(x) - AT(mean)) * AT(slope) - AT(shift)) * AT(scale), n - i);
   }
 }
 
@@ -243,4 +271,5 @@ static void RG_NAME(groupnorm_grad)(void *ctx, long g) {
 #undef AT
 #undef EACH
 #undef FLAT
+#undef ROWS
 #endif

@@ -81,6 +81,11 @@ static void RG_NAME(dropout)(void *ctx, long chunk) {
 #if RG_WIDTH > 4
   const V m0 = SET64(M0), m1 = SET64(M1), threshold = OP(set1_epi32)((int)j->threshold);
   const V order = ORDER;
+  int64_t keys[10][2];
+  for (int r = 0; r < 10; r++) {
+    keys[r][0] = (uint32_t)(j->seed[0] + (uint32_t)r * W0);
+    keys[r][1] = (uint32_t)(j->seed[1] + (uint32_t)r * W1);
+  }
 #if RG_WIDTH == 16
   const __m512 scale = _mm512_set1_ps(j->scale);
 #else
@@ -89,12 +94,12 @@ static void RG_NAME(dropout)(void *ctx, long chunk) {
   for (; i + 2 * RG_WIDTH <= hi; i += 2 * RG_WIDTH) { // RG_WIDTH/2 blocks
     V c0 = OP(add_epi64)(order, SET64(i / 4));
     V c1 = SET64(j->lane), c2 = SET64(j->step), c3 = SET64(j->key);
-    uint32_t k0 = j->seed[0], k1 = j->seed[1];
 #pragma GCC unroll 10
-    for (int r = 0; r < 10; r++, k0 += W0, k1 += W1) {
+    for (int r = 0; r < 10; r++) {
       V p0 = OP(mul_epu32)(c0, m0), p1 = OP(mul_epu32)(c2, m1);
-      c0 = XOR3(OP(srli_epi64)(p1, 32), c1, SET64(k0));
-      c2 = XOR3(OP(srli_epi64)(p0, 32), c3, SET64(k1));
+      // 0xF5 moves the high half of each lane down, on another port than the multiplications and shifts use
+      c0 = XOR3(OP(shuffle_epi32)(p1, 0xF5), c1, SET64(keys[r][0]));
+      c2 = XOR3(OP(shuffle_epi32)(p0, 0xF5), c3, SET64(keys[r][1]));
       c1 = p1;
       c3 = p0;
     }

@@ -3,7 +3,7 @@
 // Cross-entropy. A row of logits is cut into blocks that fit the L1 cache: each is read from memory once, gives its
 // maximum and Σ e^(x−m), m being the row's maximum so far, and the running sum is rescaled when m grows. The fused
 // form leaves e^(x−m) behind in dlogits, which is in L2 by then, so that the gradient is one multiplication by
-// e^(m−lse)·dloss/count per element: one exponential per logit in all.
+// e^(m_b−m)/Σ·dloss/count per element, m_b being m when block b was read: one exponential per logit in all.
 #ifndef RG_BODY
 #include "loss.h"
 #include "rg.h"
@@ -62,14 +62,14 @@ void rg_cross_entropy_fused(const rg_loss *a) {
 // What one sweep over a row of logits finds.
 typedef struct {
   double lse;
-  float max;
+  float max, sum; // Σ e^(x−max)
   double total; // Σ x, where smoothing needs it
 } RG_NAME(row_sums);
 
 // sweep reads a row once. Where e is given it receives e^(x−m_b), and at[b] = m_b, the row's maximum up to block b.
 RG_VEC RG_NAME(row_sums) RG_NAME(sweep)(const loss_job *j, const float *x, float *e, float *at) {
   const long v = j->a.v, w = RG_WIDTH;
-  RG_NAME(row_sums) out = {0, -INFINITY, 0};
+  RG_NAME(row_sums) out = {0, -INFINITY, 0, 0};
   vf sum = {}, sum2 = {}, total = {};
   for (long b = 0, lo = 0; lo < v; b++, lo += j->block) {
     long hi = rg_min(v, lo + j->block), full = lo + (hi - lo) / (2 * w) * (2 * w);
@@ -104,7 +104,8 @@ RG_VEC RG_NAME(row_sums) RG_NAME(sweep)(const loss_job *j, const float *x, float
     out.total += v_sum(total);
     total = (vf){};
   }
-  out.lse = out.max + log((double)v_sum(sum + sum2));
+  out.sum = v_sum(sum + sum2);
+  out.lse = out.max + log((double)out.sum);
   return out;
 }
 
@@ -166,7 +167,7 @@ static void RG_NAME(fused)(void *ctx, long task) {
     j->row_loss[r] = RG_NAME(row_loss)(&j->a, xt, s);
     for (long b = 0, lo = 0; lo < v; b++, lo += j->block) {
       long hi = rg_min(v, lo + j->block);
-      float k = (float)exp(at[b] - s.lse) * scale;
+      float k = v_exp(v_set(at[b] - s.max))[0] * (scale / s.sum);
       for (long i = lo; i < hi; i += RG_WIDTH) v_store(d + i, v_load(d + i, hi - i, 0) * k - rest, hi - i);
     }
     d[t] -= scale * (1 - j->a.smoothing);

@@ -108,16 +108,29 @@ RG_VEC void v_store(float *p, vf v, long k) {
 #endif
 }
 
-// The sum and the maximum of the lanes, pairwise.
+// The sum and the maximum of the lanes, by halves; a NaN may be missing from the maximum.
 RG_VEC float v_sum(vf v) {
-  for (int h = RG_WIDTH / 2; h > 0; h /= 2)
-    for (int j = 0; j < h; j++) v[j] += v[j + h];
-  return v[0];
+#if RG_WIDTH == 16
+  return _mm512_reduce_add_ps((__m512)v);
+#elif RG_WIDTH == 8
+  __m128 h = _mm_add_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+  h = _mm_add_ps(h, _mm_movehl_ps(h, h));
+  return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
+#else
+  return (v[0] + v[2]) + (v[1] + v[3]);
+#endif
 }
 RG_VEC float v_top(vf v) {
-  float m = v[0];
-  for (int j = 1; j < RG_WIDTH; j++) m = v[j] > m || v[j] != v[j] ? v[j] : m;
-  return m;
+#if RG_WIDTH == 16
+  return _mm512_reduce_max_ps((__m512)v);
+#elif RG_WIDTH == 8
+  __m128 h = _mm_max_ps(_mm256_castps256_ps128((__m256)v), _mm256_extractf128_ps((__m256)v, 1));
+  h = _mm_max_ps(h, _mm_movehl_ps(h, h));
+  return _mm_cvtss_f32(_mm_max_ss(h, _mm_movehdup_ps(h)));
+#else
+  float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
+  return a > b ? a : b;
+#endif
 }
 
 // e^x as rg_expf of rg_math.h, but 0 far below −87; NaN stays NaN.
