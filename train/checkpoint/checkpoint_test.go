@@ -219,6 +219,30 @@ func TestMatchNamesTheFirstDifference(t *testing.T) {
 	}
 }
 
+// Whatever a manifest says, opening ends with an error or with files that match it.
+func FuzzManifest(f *testing.F) {
+	dir := f.TempDir()
+	save(f, &Store{Dir: dir}, 1)
+	path := filepath.Join(dir, "step-1", ManifestName)
+	good, err := os.ReadFile(path)
+	require.NoError(f, err)
+	f.Add(good)
+	f.Add([]byte(`{"format":1,"step":1,"files":{"../../x":{"bytes":0}}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		require.NoError(t, os.WriteFile(path, raw, 0o600))
+		c, err := Open(dir)
+		if err != nil {
+			var d *Damaged
+			require.ErrorAs(t, err, &d)
+			return
+		}
+		require.Equal(t, 1, c.Step)
+		for name := range c.Files {
+			require.Contains(t, []string{"model.safetensors", "state.json", ManifestName}, name)
+		}
+	})
+}
+
 func ExampleStore_Save() {
 	dir, err := os.MkdirTemp("", "ringo")
 	if err != nil {
