@@ -113,12 +113,16 @@ func (t *Trainer) pauses(m *meter) (stop bool, err error) {
 	return stop, nil
 }
 
-// evaluate scores the model, keeps count for early stopping and emits the event.
+// evaluate scores the model, keeps count for early stopping and emits the event, once a step.
 func (t *Trainer) evaluate() (Score, error) {
+	if t.scored == t.step {
+		return t.score, nil
+	}
 	s, err := t.Evaluate(t.cfg.Train.EvalBatches)
 	if err != nil {
 		return s, err
 	}
+	t.score, t.scored = s, t.step
 	best := t.state.BestLoss == nil || s.Loss < *t.state.BestLoss
 	if best {
 		loss := s.Loss

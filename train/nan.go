@@ -9,7 +9,7 @@ import (
 
 // nonFinite says that training produced NaN or ±Inf, and where it first shows.
 type nonFinite struct {
-	Step  int
+	Step  int    // counted from 1, as events do
 	What  string // "loss is NaN"
 	First string // the first tensor that holds such a number; empty where a repetition finds none
 }
@@ -27,7 +27,7 @@ func isFinite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 // diagnose finds where a loss that is not finite comes from: a parameter that the update before left
 // broken, or the first instruction of the repeated step whose output is.
 func (t *Trainer) diagnose(loss float64) error {
-	e := &nonFinite{Step: t.step, What: fmt.Sprintf("the loss is %v", loss)}
+	e := &nonFinite{Step: t.step + 1, What: fmt.Sprintf("the loss is %v", loss)}
 	for _, p := range t.prog.Tensors {
 		raw, err := readTensor(t.store, p.Name, p.Type.Bytes(), nil)
 		if err != nil {
@@ -64,7 +64,7 @@ func (t *Trainer) diagnose(loss float64) error {
 
 // diagnoseGradient names the parameter whose summed gradient made the norm NaN or infinite.
 func (t *Trainer) diagnoseGradient(norm float64) error {
-	e := &nonFinite{Step: t.step, What: fmt.Sprintf("the gradient's norm is %v", norm)}
+	e := &nonFinite{Step: t.step + 1, What: fmt.Sprintf("the gradient's norm is %v", norm)}
 	grad, err := t.exec.Gradient().Host()
 	if err != nil {
 		return err

@@ -175,9 +175,13 @@ func TestEarlyStop(t *testing.T) {
 	t.Parallel()
 	// A rate of almost nothing improves nothing after the first evaluation.
 	tr := newTrainer(t, mlpConfig(t, "optim.lr=1e-30", "train.steps=500", "train.eval_every=2", "train.early_stop=3"), Options{})
+	var events recorder
+	tr.o.Log = metrics.NewLog(&events)
 	r, err := tr.Run(context.Background())
 	require.NoError(t, err)
 	require.Equal(t, "early stop", r.Reason)
+	require.True(t, r.Evaluated)
+	require.Equal(t, 4, events.count("eval"), "the last evaluation is the one that stopped the run")
 	require.Equal(t, 8, r.Step)
 }
 
@@ -201,7 +205,7 @@ func TestNaNLossNamesStepAndTensor(t *testing.T) {
 	copy(raw[8:], []byte{0, 0, 0xc0, 0x7f}) // element 2 := NaN
 	require.NoError(t, tr.store.Write(p.Name, raw))
 	_, err = tr.Step()
-	require.ErrorContains(t, err, fmt.Sprintf("step 0: the loss is NaN; the first tensor that is not finite is param %q", p.Name))
+	require.ErrorContains(t, err, fmt.Sprintf("step 1: the loss is NaN; the first tensor that is not finite is param %q", p.Name))
 	require.ErrorContains(t, err, "element 2 is NaN")
 }
 

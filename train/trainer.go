@@ -60,6 +60,9 @@ type Trainer struct {
 	step  int // done so far
 	state State
 	begin time.Time
+
+	score  Score // of the last evaluation
+	scored int   // the step it was made after; −1 before the first
 }
 
 // New opens the data, builds and plans the model, binds it to the device and gives the weights their first
@@ -71,7 +74,7 @@ func New(cfg *config.Config, o Options) (_ *Trainer, err error) {
 	if o.Log == nil {
 		o.Log = metrics.NewLog()
 	}
-	t := &Trainer{cfg: cfg, o: o, begin: o.Now()}
+	t := &Trainer{cfg: cfg, o: o, begin: o.Now(), scored: -1}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
