@@ -22,6 +22,7 @@
 typedef struct {
   long h0, hs, nh, w0, ws, nw;
   long base, row; // where output (0,0)'s window starts in a padded plane, and the step to the next output row
+  long src0, src; // the same in source rows: the window of output row u starts at row src0 + u·src
   long tap0, ntaps;
 } lattice;
 
@@ -36,6 +37,7 @@ typedef struct {
   long nlattice;
   lattice *lat;
   int *off;   // per tap, distance from a window's start
+  int *down;  // per tap, source rows below a window's start; rises or falls with the tap
   int *order; // per tap, its index in the kernel
   int direct, flipped, relu;
   const float *src, *weight, *bias;
@@ -46,17 +48,18 @@ typedef struct {
 enum {
   MIN_UNITS = 8,         // units of work below which images are cut further, for balance between threads
   BAND_PIXELS = 192,     // pixels a unit keeps before it writes them out: 24 KiB at 32 lanes, half of a first-level cache
-  PACK_FLOATS = 1 << 17, // floats of weights between two writes of the sums: 512 KiB, a quarter of a second-level cache
+  PACK_FLOATS = 1 << 13, // floats of weights between two writes of the sums: 32 KiB, so that they stay in the first-level cache
 };
 
 #define RG_SELF "conv.c"
 #include "rg_multi.h"
 
 static void plan_memory(engine *e, long lattices) {
-  char *m = rg_scratch(6, (size_t)lattices * sizeof(lattice) + 2 * (size_t)e->kernel * sizeof(int));
+  char *m = rg_scratch(6, (size_t)lattices * sizeof(lattice) + 3 * (size_t)e->kernel * sizeof(int));
   e->lat = (lattice *)m;
   e->off = (int *)(m + lattices * sizeof(lattice));
   e->order = e->off + e->kernel;
+  e->down = e->order + e->kernel;
 }
 
 // settle fixes the row pitch. In-place reading is left where channels lie a multiple of 4 KiB apart: they would
@@ -77,11 +80,12 @@ static void plan_forward(engine *e, const rg_conv_shape *s) {
   settle(e);
   plan_memory(e, 1);
   e->nlattice = 1, e->taps = e->kernel;
-  e->lat[0] = (lattice){0, 1, e->oh, 0, 1, e->ow, 0, s->sh * s->sw * e->wq, 0, e->taps};
+  e->lat[0] = (lattice){0, 1, e->oh, 0, 1, e->ow, 0, s->sh * s->sw * e->wq, -s->pt, s->sh, 0, e->taps};
   for (long t = 0; t < e->taps; t++) {
     long r = t / s->kw, col = t % s->kw * s->dw;
     e->off[t] = (int)((r * s->dh * s->sw + col % s->sw) * e->wq + col / s->sw);
     e->order[t] = (int)t;
+    e->down[t] = (int)(r * s->dh);
   }
 }
 
@@ -102,11 +106,12 @@ static void plan_dx(engine *e, const rg_conv_shape *s) {
     for (long b = 0; b < nw; b++) {
       lattice *l = &e->lat[e->nlattice++];
       *l = (lattice){a,    s->sh,    (s->h - 1 - a) / s->sh + 1, b, s->sw, (s->w - 1 - b) / s->sw + 1, e->top * e->wq + e->left,
-                     e->wq, e->taps, 0};
+                     e->wq, 0, 1, e->taps, 0};
       for (long t = 0; t < e->kernel; t++) {
         long i = a + s->pt - t / s->kw * s->dh, j = b + s->pl - t % s->kw * s->dw;
         if (i % s->sh || j % s->sw) continue;
         e->off[e->taps] = (int)(i / s->sh * e->wq + j / s->sw);
+        e->down[e->taps] = (int)(i / s->sh);
         e->order[e->taps++] = (int)t;
         l->ntaps++;
       }
@@ -138,16 +143,18 @@ void rg_conv2d_dx(const rg_conv_shape *shape, const float *dy, const float *w, f
 }
 #else
 #include "conv_pack.h"
+#include "pad.h"
 
-// tile adds nc channels × nt taps to p pixels of nv vectors: out[p·ostep…] = init[p·istep…] + Σ x[c·plane + off[t] + p]·w.
+// tile adds nc channels × nt taps to P pixels of NV vectors: out[p·ostep…] = init[p·istep…] + Σ x[c·plane + off[t] + p]·w.
+// skip is what lies between the weights of one channel's taps and the next's.
 static inline __attribute__((always_inline)) void RG_NAME(tile_body)(const int P, const int NV, const float *x, long plane, long nc, const int *off,
-                                                                     long nt, const float *w, const float *init, long istep, float *out, long ostep, int relu) {
+                                                                     long nt, const float *w, long skip, const float *init, long istep, float *out, long ostep, int relu) {
   vf acc[TILE][2]; // a constant size: only then do the sums live in registers
 #pragma GCC unroll 16
   for (int p = 0; p < P; p++)
 #pragma GCC unroll 2
     for (int v = 0; v < NV; v++) acc[p][v] = v_loadu(init + p * istep + v * RG_WIDTH);
-  for (long c = 0; c < nc; c++, x += plane)
+  for (long c = 0; c < nc; c++, x += plane, w += skip)
     for (long t = 0; t < nt; t++, w += NV * RG_WIDTH) {
       const float *xp = x + off[t];
       vf wv[2];
@@ -168,11 +175,11 @@ static inline __attribute__((always_inline)) void RG_NAME(tile_body)(const int P
     }
 }
 
-typedef void (*RG_NAME(tile_fn))(const float *, long, long, const int *, long, const float *, const float *, long, float *, long, int);
+typedef void (*RG_NAME(tile_fn))(const float *, long, long, const int *, long, const float *, long, const float *, long, float *, long, int);
 #define TILE_FN(P, NV)                                                                                                             \
-  static void RG_NAME(tile_##P##_##NV)(const float *x, long plane, long nc, const int *off, long nt, const float *w, const float *init, \
-                                       long istep, float *out, long ostep, int relu) {                                             \
-    RG_NAME(tile_body)(P, NV, x, plane, nc, off, nt, w, init, istep, out, ostep, relu);                                            \
+  static void RG_NAME(tile_##P##_##NV)(const float *x, long plane, long nc, const int *off, long nt, const float *w, long skip,    \
+                                       const float *init, long istep, float *out, long ostep, int relu) {                          \
+    RG_NAME(tile_body)(P, NV, x, plane, nc, off, nt, w, skip, init, istep, out, ostep, relu);                                      \
   }
 #define BOTH(P) TILE_FN(P, 1) TILE_FN(P, 2)
 BOTH(1) BOTH(2) BOTH(3) BOTH(4) BOTH(5) BOTH(6)
@@ -210,43 +217,6 @@ static void RG_NAME(pack)(void *ctx, long unit) {
     }
 }
 
-// copy_row writes one padded row, its columns sorted by phase. It may write up to a vector beyond the row.
-static inline void RG_NAME(copy_row)(const engine *e, float *dst, const float *src) {
-  if (e->phases == 1) {
-    long n = rg_min(e->w, e->wp - e->left), j = 0;
-    for (; j < e->left; j += RG_WIDTH) v_storeu(dst + j, (vf){});
-    dst += e->left;
-    for (j = 0; j + RG_WIDTH <= n; j += RG_WIDTH) v_storeu(dst + j, v_loadu(src + j));
-    for (; j < n; j++) dst[j] = src[j];
-    for (; j < e->wp - e->left; j++) dst[j] = 0;
-    return;
-  }
-  for (long f = 0; f < e->phases; f++, dst += e->wq) {
-    long first = rg_min(e->wq, e->left > f ? rg_ceil_div(e->left - f, e->phases) : 0);
-    const float *s = src + first * e->phases + f - e->left;
-    long end = rg_min(e->wq, rg_max(first, rg_ceil_div(e->w + e->left - f, e->phases))), j = 0;
-    for (; j < first; j++) dst[j] = 0;
-    if (e->phases == 2)
-      for (; j < end; j++) dst[j] = s[2 * (j - first)];
-    else
-      for (; j < end; j++) dst[j] = s[e->phases * (j - first)];
-    for (; j < e->wq; j++) dst[j] = 0;
-  }
-}
-
-// copy_source fills rows [lo,hi) of the padded planes of one image's group.
-static void RG_NAME(copy_source)(const engine *e, float *dst, const float *src, long lo, long hi) {
-  long pitch = e->phases * e->wq, plane = e->hp * pitch;
-  for (long c = 0; c < e->cg; c++, dst += plane, src += e->h * e->w)
-    for (long i = lo; i < hi; i++) {
-      long r = i - e->top;
-      if (r >= 0 && r < e->h)
-        RG_NAME(copy_row)(e, dst + i * pitch, src + r * e->w);
-      else
-        memset(dst + i * pitch, 0, (size_t)pitch * sizeof(float));
-    }
-}
-
 // rows computes output rows [r0,r1) of one block into out, [pixel][lane].
 static void RG_NAME(rows)(const engine *e, const float *src, long plane, long unit, long r0, long r1, float *out) {
   long lanes = RG_NAME(width)(e, unit % e->blocks), nv = lanes / RG_WIDTH;
@@ -257,14 +227,19 @@ static void RG_NAME(rows)(const engine *e, const float *src, long plane, long un
       const lattice *l = &e->lat[k];
       const float *w = e->pack + (unit * LANES * e->taps + l->tap0 * lanes) * e->cg + c0 * l->ntaps * lanes;
       long tiles = rg_ceil_div(l->nw, TILE);
-      for (long u = rg_max(0, rg_ceil_div(r0 - l->h0, l->hs)), h = l->h0 + u * l->hs; u < l->nh && h < r1; u++, h += l->hs)
+      for (long u = rg_max(0, rg_ceil_div(r0 - l->h0, l->hs)), h = l->h0 + u * l->hs; u < l->nh && h < r1; u++, h += l->hs) {
+        // Taps above and below the source would add zeros only. Those within are neighbours, as `down` is monotone.
+        long t0 = l->tap0, t1 = l->tap0 + l->ntaps, at = l->src0 + u * l->src;
+        while (t0 < t1 && (at + e->down[t0] < 0 || at + e->down[t0] >= e->h)) t0++;
+        while (t0 < t1 && (at + e->down[t1 - 1] < 0 || at + e->down[t1 - 1] >= e->h)) t1--;
+        const float *from = src + c0 * plane + l->base + u * l->row, *weights = w + (t0 - l->tap0) * lanes;
         for (long i = 0; i < tiles; i++) {
           long v = l->nw * i / tiles, p = l->nw * (i + 1) / tiles - v, step_out = l->ws * lanes;
           float *o = out + ((h - r0) * e->ow + l->w0 + v * l->ws) * lanes;
-          const float *init = c0 ? o : e->init + unit * LANES;
-          RG_NAME(tiles)[p][nv - 1](src + c0 * plane + l->base + u * l->row + v, plane, nc, e->off + l->tap0, l->ntaps, w, init,
-                                    c0 ? step_out : 0, o, step_out, e->relu && c0 + nc == e->cg);
+          RG_NAME(tiles)[p][nv - 1](from + v, plane, nc, e->off + t0, t1 - t0, weights, (l->ntaps - (t1 - t0)) * lanes,
+                                    c0 ? o : e->init + unit * LANES, c0 ? step_out : 0, o, step_out, e->relu && c0 + nc == e->cg);
         }
+      }
     }
   }
 }
@@ -278,8 +253,10 @@ static void RG_NAME(unit)(void *ctx, long i) {
   long plane = e->h * e->w;
   if (!e->direct) {
     plane = e->hp * e->phases * e->wq;
-    float *copy = rg_scratch(5, (size_t)(e->cg * plane + RG_WIDTH) * sizeof(float));
-    RG_NAME(copy_source)(e, copy, src, r0 * e->num / e->den, rg_min(e->hp, (r1 - 1) * e->num / e->den + e->reach));
+    float *copy = rg_scratch(5, (size_t)(e->cg * plane) * sizeof(float));
+    long lo = r0 * e->num / e->den, hi = rg_min(e->hp, (r1 - 1) * e->num / e->den + e->reach);
+    for (long c = 0; c < e->cg; c++)
+      RG_NAME(pad_plane)(copy + c * plane, src + c * e->h * e->w, e->h, e->w, e->top, e->left, lo, hi, e->phases, e->wq, 0);
     src = copy;
   }
   long step = rg_max(1, BAND_PIXELS / e->ow);

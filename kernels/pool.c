@@ -86,6 +86,8 @@ void rg_avgpool_grad(const rg_pool_shape *s, const float *dy, float *dx) {
 #else
 #include "rg_vec.h"
 
+#include "pad.h"
+
 #define EACH_PLANE(p, unit, m) \
   for (long m = (unit) * (p)->per, end_ = rg_min((p)->s->planes, m + (p)->per); m < end_; m++)
 
@@ -137,33 +139,13 @@ static void RG_NAME(max2)(void *ctx, long unit) {
   }
 }
 
-// pad_plane copies a plane into rows of stride·pitch floats: columns sorted by their remainder modulo the stride, −∞ around.
-static void RG_NAME(pad_plane)(const pool_plan *p, float *dst, const float *src) {
-  const rg_pool_shape *s = p->s;
-  for (long i = 0; i < p->hp; i++)
-    for (long f = 0; f < s->sw; f++, dst += p->pitch) {
-      long r = i - s->pt, first, end, j = 0;
-      span(p->pitch, s->sw, f - s->pl, s->w, &first, &end);
-      if (r < 0 || r >= s->h) first = end = p->pitch;
-      const float *x = src + r * s->w + f - s->pl;
-      for (; j < first; j++) dst[j] = -INFINITY;
-      if (s->sw == 1)
-        for (; j < end; j++) dst[j] = x[j];
-      else if (s->sw == 2)
-        for (; j < end; j++) dst[j] = x[2 * j];
-      else
-        for (; j < end; j++) dst[j] = x[s->sw * j];
-      for (; j < p->pitch; j++) dst[j] = -INFINITY;
-    }
-}
-
 // The general maximum: over the padded plane no tap needs a check. A window starts at −∞ with its first pixel's index.
 static void RG_NAME(max)(void *ctx, long unit) {
   const pool_plan *p = ctx;
   const rg_pool_shape *s = p->s;
   float *plane = rg_scratch(5, (size_t)(p->hp * s->sw * p->pitch) * sizeof(float));
   EACH_PLANE(p, unit, m) {
-    RG_NAME(pad_plane)(p, plane, p->in + m * s->h * s->w);
+    RG_NAME(pad_plane)(plane, p->in + m * s->h * s->w, s->h, s->w, s->pt, s->pl, 0, p->hp, s->sw, p->pitch, -INFINITY);
     for (long i = 0; i < s->oh; i++) {
       int32_t row = (int32_t)first_inside(i * s->sh - s->pt, s->kh, s->dh, s->h);
       float *y = p->out + (m * s->oh + i) * s->ow;
