@@ -31,7 +31,8 @@ typedef struct {
   long cg, h, w;          // source channels per group, rows, columns
   long og, oh, ow;        // output channels per group, rows, columns
   long top, left, hp, wp; // padded plane: source row i lies at i + top, and so on
-  long phases, wq;        // column j of the padded row lies at (j mod phases)·wq + j/phases
+  long hop;               // source rows between rows of the plane: a kernel one tap high skips what its stride does
+  long phases, parts, wq; // column j of the padded row lies at (j mod phases)·wq + j/phases; parts of wq columns exist
   long num, den, reach;   // output row r reads padded rows ⌊r·num/den⌋ … ⌊r·num/den⌋ + reach − 1 at most
   long kernel, taps;      // kh·kw, and how many of them any output reads
   long nlattice;
@@ -65,7 +66,7 @@ static void plan_memory(engine *e, long lattices) {
 // settle fixes the row pitch. In-place reading is left where channels lie a multiple of 4 KiB apart: they would
 // compete for one set of the first-level cache.
 static void settle(engine *e) {
-  e->direct = !e->top && !e->left && e->hp <= e->h && e->wp <= e->w && e->phases == 1 && (e->h * e->w * 4) % 4096 != 0;
+  e->direct = !e->top && !e->left && e->hp <= e->h && e->wp <= e->w && e->phases == 1 && e->hop == 1 && (e->h * e->w * 4) % 4096 != 0;
   if (e->direct) e->hp = e->h, e->wp = e->w;
   e->wq = rg_ceil_div(e->wp, e->phases);
 }
@@ -73,17 +74,18 @@ static void settle(engine *e) {
 static void plan_forward(engine *e, const rg_conv_shape *s) {
   e->cg = s->c / s->g, e->h = s->h, e->w = s->w;
   e->og = s->o / s->g, e->oh = s->oh, e->ow = s->ow;
-  e->top = s->pt, e->left = s->pl, e->phases = s->sw;
-  e->num = s->sh, e->den = 1, e->reach = (s->kh - 1) * s->dh + 1;
-  e->hp = (e->oh - 1) * s->sh + e->reach;
+  e->top = s->pt, e->left = s->pl, e->phases = s->sw, e->parts = s->kw == 1 ? 1 : s->sw;
+  e->hop = s->kh == 1 ? s->sh : 1;
+  e->num = s->sh / e->hop, e->den = 1, e->reach = (s->kh - 1) * s->dh + 1;
+  e->hp = (e->oh - 1) * e->num + e->reach;
   e->wp = (e->ow - 1) * s->sw + (s->kw - 1) * s->dw + 1;
   settle(e);
   plan_memory(e, 1);
   e->nlattice = 1, e->taps = e->kernel;
-  e->lat[0] = (lattice){0, 1, e->oh, 0, 1, e->ow, 0, s->sh * s->sw * e->wq, -s->pt, s->sh, 0, e->taps};
+  e->lat[0] = (lattice){0, 1, e->oh, 0, 1, e->ow, 0, e->num * e->parts * e->wq, -s->pt, s->sh, 0, e->taps};
   for (long t = 0; t < e->taps; t++) {
     long r = t / s->kw, col = t % s->kw * s->dw;
-    e->off[t] = (int)((r * s->dh * s->sw + col % s->sw) * e->wq + col / s->sw);
+    e->off[t] = (int)((r * s->dh * e->parts + col % s->sw) * e->wq + col / s->sw);
     e->order[t] = (int)t;
     e->down[t] = (int)(r * s->dh);
   }
@@ -93,7 +95,7 @@ static void plan_forward(engine *e, const rg_conv_shape *s) {
 static void plan_dx(engine *e, const rg_conv_shape *s) {
   e->cg = s->o / s->g, e->h = s->oh, e->w = s->ow;
   e->og = s->c / s->g, e->oh = s->h, e->ow = s->w;
-  e->phases = 1, e->flipped = 1;
+  e->phases = e->parts = e->hop = 1, e->flipped = 1;
   e->top = rg_max(0, rg_ceil_div((s->kh - 1) * s->dh - s->pt + s->sh, s->sh) - 1);
   e->left = rg_max(0, rg_ceil_div((s->kw - 1) * s->dw - s->pl + s->sw, s->sw) - 1);
   e->num = 1, e->den = s->sh, e->reach = e->top + s->pt / s->sh + 2;
@@ -252,11 +254,11 @@ static void RG_NAME(unit)(void *ctx, long i) {
   const float *src = e->src + ng * e->cg * e->h * e->w;
   long plane = e->h * e->w;
   if (!e->direct) {
-    plane = e->hp * e->phases * e->wq;
+    plane = e->hp * e->parts * e->wq;
     float *copy = rg_scratch(5, (size_t)(e->cg * plane) * sizeof(float));
     long lo = r0 * e->num / e->den, hi = rg_min(e->hp, (r1 - 1) * e->num / e->den + e->reach);
     for (long c = 0; c < e->cg; c++)
-      RG_NAME(pad_plane)(copy + c * plane, src + c * e->h * e->w, e->h, e->w, e->top, e->left, lo, hi, e->phases, e->wq, 0);
+      RG_NAME(pad_plane)(copy + c * plane, src + c * e->h * e->w, e->h, e->w, e->top, e->left, lo, hi, e->hop, e->phases, e->parts, e->wq, 0);
     src = copy;
   }
   long step = rg_max(1, BAND_PIXELS / e->ow);

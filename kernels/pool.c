@@ -91,21 +91,6 @@ void rg_avgpool_grad(const rg_pool_shape *s, const float *dy, float *dx) {
 #define EACH_PLANE(p, unit, m) \
   for (long m = (unit) * (p)->per, end_ = rg_min((p)->s->planes, m + (p)->per); m < end_; m++)
 
-// Lane numbers that pick the even or odd elements of two vectors, and that interleave them again.
-#if RG_WIDTH == 16
-#define EVEN (vi){0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30}
-#define LOW (vi){0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}
-#define LANE (vi){0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
-#elif RG_WIDTH == 8
-#define EVEN (vi){0, 2, 4, 6, 8, 10, 12, 14}
-#define LOW (vi){0, 8, 1, 9, 2, 10, 3, 11}
-#define LANE (vi){0, 1, 2, 3, 4, 5, 6, 7}
-#else
-#define EVEN (vi){0, 2, 4, 6}
-#define LOW (vi){0, 4, 1, 5}
-#define LANE (vi){0, 1, 2, 3}
-#endif
-
 // fold takes b, at index ib, where it beats a.
 static inline __attribute__((always_inline)) void RG_NAME(fold)(vf *a, vi *ia, vf b, vi ib) {
   vi take = (b > *a) | ((b != b) & (*a == *a));
@@ -128,11 +113,11 @@ static void RG_NAME(max2)(void *ctx, long unit) {
       long k = 2 * (s->ow - j), high = k > RG_WIDTH; // pixels left; whether the second vector has any
       vf u0 = v_load(up + 2 * j, k, 0), u1 = high ? v_load(up + 2 * j + RG_WIDTH, k - RG_WIDTH, 0) : u0;
       vf d0 = v_load(down + 2 * j, k, 0), d1 = high ? v_load(down + 2 * j + RG_WIDTH, k - RG_WIDTH, 0) : d0;
-      vi at = 2 * (LANE + (int32_t)j) + (int32_t)(2 * i * s->w), best = at;
-      vf top = __builtin_shuffle(u0, u1, EVEN);
-      RG_NAME(fold)(&top, &best, __builtin_shuffle(u0, u1, EVEN + 1), at + 1);
-      RG_NAME(fold)(&top, &best, __builtin_shuffle(d0, d1, EVEN), at + (int32_t)s->w);
-      RG_NAME(fold)(&top, &best, __builtin_shuffle(d0, d1, EVEN + 1), at + (int32_t)s->w + 1);
+      vi at = 2 * (RG_LANE + (int32_t)j) + (int32_t)(2 * i * s->w), best = at;
+      vf top = __builtin_shuffle(u0, u1, RG_EVEN);
+      RG_NAME(fold)(&top, &best, __builtin_shuffle(u0, u1, RG_EVEN + 1), at + 1);
+      RG_NAME(fold)(&top, &best, __builtin_shuffle(d0, d1, RG_EVEN), at + (int32_t)s->w);
+      RG_NAME(fold)(&top, &best, __builtin_shuffle(d0, d1, RG_EVEN + 1), at + (int32_t)s->w + 1);
       v_store(y + j, top, s->ow - j);
       RG_NAME(store_idx)(idx + j, best, s->ow - j);
     }
@@ -145,7 +130,7 @@ static void RG_NAME(max)(void *ctx, long unit) {
   const rg_pool_shape *s = p->s;
   float *plane = rg_scratch(5, (size_t)(p->hp * s->sw * p->pitch) * sizeof(float));
   EACH_PLANE(p, unit, m) {
-    RG_NAME(pad_plane)(plane, p->in + m * s->h * s->w, s->h, s->w, s->pt, s->pl, 0, p->hp, s->sw, p->pitch, -INFINITY);
+    RG_NAME(pad_plane)(plane, p->in + m * s->h * s->w, s->h, s->w, s->pt, s->pl, 0, p->hp, 1, s->sw, s->sw, p->pitch, -INFINITY);
     for (long i = 0; i < s->oh; i++) {
       int32_t row = (int32_t)first_inside(i * s->sh - s->pt, s->kh, s->dh, s->h);
       float *y = p->out + (m * s->oh + i) * s->ow;
@@ -159,7 +144,7 @@ static void RG_NAME(max)(void *ctx, long unit) {
         for (long r = 0; r < s->kh; r++)
           for (long q = 0; q < s->kw; q++) {
             long h = i * s->sh + r * s->dh, w = q * s->dw;
-            vi at = (LANE + (int32_t)j) * (int32_t)s->sw + (int32_t)((h - s->pt) * s->w + w - s->pl);
+            vi at = (RG_LANE + (int32_t)j) * (int32_t)s->sw + (int32_t)((h - s->pt) * s->w + w - s->pl);
             RG_NAME(fold)(&top, &best, v_loadu(plane + (h * s->sw + w % s->sw) * p->pitch + w / s->sw + j), at);
           }
         v_store(y + j, top, s->ow - j);
@@ -195,15 +180,15 @@ static void RG_NAME(max2_grad)(void *ctx, long unit) {
       for (long j = 0; j < s->ow; j += RG_WIDTH) {
         long k = 2 * (s->ow - j);
         vi at = (vi)v_load((const float *)(const void *)(idx + j), s->ow - j, 0);
-        at -= 2 * (LANE + (int32_t)j) + (int32_t)(2 * i * s->w);
+        at -= 2 * (RG_LANE + (int32_t)j) + (int32_t)(2 * i * s->w);
         vi d = (vi)v_load(dy + j, s->ow - j, 0), row = at >= (int32_t)s->w; // maximum in the lower row
         vi right = (at - ((int32_t)s->w & row)) == 1;
         vf a = (vf)(d & ~row & ~right), b = (vf)(d & ~row & right), e = (vf)(d & row & ~right), f = (vf)(d & row & right);
-        v_store(up + 2 * j, __builtin_shuffle(a, b, LOW), k);
-        v_store(down + 2 * j, __builtin_shuffle(e, f, LOW), k);
+        v_store(up + 2 * j, __builtin_shuffle(a, b, RG_LOW), k);
+        v_store(down + 2 * j, __builtin_shuffle(e, f, RG_LOW), k);
         if (k <= RG_WIDTH) continue;
-        v_store(up + 2 * j + RG_WIDTH, __builtin_shuffle(a, b, LOW + RG_WIDTH / 2), k - RG_WIDTH);
-        v_store(down + 2 * j + RG_WIDTH, __builtin_shuffle(e, f, LOW + RG_WIDTH / 2), k - RG_WIDTH);
+        v_store(up + 2 * j + RG_WIDTH, __builtin_shuffle(a, b, RG_LOW + RG_WIDTH / 2), k - RG_WIDTH);
+        v_store(down + 2 * j + RG_WIDTH, __builtin_shuffle(e, f, RG_LOW + RG_WIDTH / 2), k - RG_WIDTH);
       }
       for (long j = 2 * s->ow; j < s->w; j++) up[j] = down[j] = 0;
     }
@@ -264,7 +249,4 @@ static void RG_NAME(avg_grad)(void *ctx, long unit) {
   }
 }
 #undef EACH_PLANE
-#undef EVEN
-#undef LOW
-#undef LANE
 #endif
