@@ -131,6 +131,7 @@ static rg_conv_shape flatten(rg_conv_shape s) {
 }
 
 void rg_conv2d(const rg_conv_shape *shape, const float *x, const float *w, const float *bias, float *y) {
+  if (rg_depthwise_fits(shape)) return rg_depthwise(shape, x, w, bias, y);
   rg_conv_shape s = flatten(*shape);
   engine e = {.n = s.n, .g = s.g, .kernel = s.kh * s.kw, .src = x, .weight = w, .bias = bias, .dst = y, .relu = s.relu};
   plan_forward(&e, &s);
@@ -138,6 +139,7 @@ void rg_conv2d(const rg_conv_shape *shape, const float *x, const float *w, const
 }
 
 void rg_conv2d_dx(const rg_conv_shape *shape, const float *dy, const float *w, float *dx) {
+  if (rg_depthwise_fits(shape)) return rg_depthwise_dx(shape, dy, w, dx);
   rg_conv_shape s = flatten(*shape);
   engine e = {.n = s.n, .g = s.g, .kernel = s.kh * s.kw, .src = dy, .weight = w, .dst = dx};
   plan_dx(&e, &s);

@@ -14,7 +14,8 @@ void rg_conv2d_dx(const rg_conv_shape *s, const float *dy, const float *w, float
 void rg_conv2d_dw(const rg_conv_shape *s, const float *x, const float *dy, float *dw);
 void rg_conv2d_db(long n, long c, long hw, const float *dy, float *db);
 
-// One channel per group: conv_depthwise.c.
+// One input channel per group, and more than one group: conv_depthwise.c.
+static inline int rg_depthwise_fits(const rg_conv_shape *s) { return s->g > 1 && s->c == s->g; }
 void rg_depthwise(const rg_conv_shape *s, const float *x, const float *w, const float *bias, float *y);
 void rg_depthwise_dx(const rg_conv_shape *s, const float *dy, const float *w, float *dx);
 void rg_depthwise_dw(const rg_conv_shape *s, const float *x, const float *dy, float *dw);

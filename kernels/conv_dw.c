@@ -35,6 +35,7 @@ enum {
 #include "rg_multi.h"
 
 void rg_conv2d_dw(const rg_conv_shape *s, const float *x, const float *dy, float *dw) {
+  if (rg_depthwise_fits(s)) return rg_depthwise_dw(s, x, dy, dw);
   dw_plan p = {.s = s, .x = x, .dy = dy, .dw = dw, .cg = s->c / s->g, .og = s->o / s->g, .taps = s->kh * s->kw};
   p.k = p.cg * p.taps;
   p.columns = p.cg < FEW && p.taps > 1;
