@@ -17,6 +17,7 @@
 #ifndef RG_BODY
 #include <string.h>
 #include "conv.h"
+#include "widen.h"
 
 // Output rows h0 + u·hs (u < nh), columns w0 + v·ws (v < nw), all from the same taps.
 typedef struct {
@@ -130,20 +131,32 @@ static rg_conv_shape flatten(rg_conv_shape s) {
   return s;
 }
 
-void rg_conv2d(const rg_conv_shape *shape, const float *x, const float *w, const float *bias, float *y) {
-  if (rg_depthwise_fits(shape)) return rg_depthwise(shape, x, w, bias, y);
+static void conv_y(const rg_conv_shape *shape, const float *x, const float *w, const float *bias, float *y) {
   rg_conv_shape s = flatten(*shape);
   engine e = {.n = s.n, .g = s.g, .kernel = s.kh * s.kw, .src = x, .weight = w, .bias = bias, .dst = y, .relu = s.relu};
   plan_forward(&e, &s);
   RG_DISPATCH(engine_run)(&e);
 }
 
-void rg_conv2d_dx(const rg_conv_shape *shape, const float *dy, const float *w, float *dx) {
-  if (rg_depthwise_fits(shape)) return rg_depthwise_dx(shape, dy, w, dx);
+static void conv_dx(const rg_conv_shape *shape, const float *dy, const float *w, float *dx) {
   rg_conv_shape s = flatten(*shape);
   engine e = {.n = s.n, .g = s.g, .kernel = s.kh * s.kw, .src = dy, .weight = w, .dst = dx};
   plan_dx(&e, &s);
   RG_DISPATCH(engine_run)(&e);
+}
+
+// Slots 0 to 3, which no matrix product uses here, hold the f32 copies of bf16 tensors.
+void rg_conv2d(const rg_conv_shape *s, const void *x, const void *w, const void *bias, void *y) {
+  float *out = rg_out(3, y, rg_conv_y(s), s->bf16);
+  (rg_depthwise_fits(s) ? rg_depthwise : conv_y)(s, rg_in(0, x, rg_conv_x(s), s->bf16), rg_in(1, w, rg_conv_w(s), s->bf16),
+                                                 rg_in(2, bias, s->o, s->bf16), out);
+  rg_done(y, out, rg_conv_y(s), s->bf16);
+}
+
+void rg_conv2d_dx(const rg_conv_shape *s, const void *dy, const void *w, void *dx) {
+  float *out = rg_out(3, dx, rg_conv_x(s), s->bf16);
+  (rg_depthwise_fits(s) ? rg_depthwise_dx : conv_dx)(s, rg_in(0, dy, rg_conv_y(s), s->bf16), rg_in(1, w, rg_conv_w(s), s->bf16), out);
+  rg_done(dx, out, rg_conv_x(s), s->bf16);
 }
 #else
 #include "conv_pack.h"

@@ -7,12 +7,17 @@
 typedef struct {
   long n, c, h, w, o, kh, kw, oh, ow, sh, sw, dh, dw, pt, pl, g;
   int relu;
+  int bf16; // element type of every tensor: bf16 instead of f32
 } rg_conv_shape;
 
-void rg_conv2d(const rg_conv_shape *s, const float *x, const float *w, const float *bias, float *y);
-void rg_conv2d_dx(const rg_conv_shape *s, const float *dy, const float *w, float *dx);
-void rg_conv2d_dw(const rg_conv_shape *s, const float *x, const float *dy, float *dw);
-void rg_conv2d_db(long n, long c, long hw, const float *dy, float *db);
+void rg_conv2d(const rg_conv_shape *s, const void *x, const void *w, const void *bias, void *y);
+void rg_conv2d_dx(const rg_conv_shape *s, const void *dy, const void *w, void *dx);
+void rg_conv2d_dw(const rg_conv_shape *s, const void *x, const void *dy, void *dw);
+void rg_conv2d_db(const rg_conv_shape *s, const void *dy, void *db); // uses n, o, oh, ow
+
+static inline long rg_conv_x(const rg_conv_shape *s) { return s->n * s->c * s->h * s->w; }
+static inline long rg_conv_w(const rg_conv_shape *s) { return s->o * (s->c / s->g) * s->kh * s->kw; }
+static inline long rg_conv_y(const rg_conv_shape *s) { return s->n * s->o * s->oh * s->ow; }
 
 // One input channel per group, and more than one group: conv_depthwise.c.
 static inline int rg_depthwise_fits(const rg_conv_shape *s) { return s->g > 1 && s->c == s->g; }

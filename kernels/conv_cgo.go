@@ -14,6 +14,8 @@ package kernels
 import "C"
 
 import (
+	"unsafe"
+
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
@@ -34,51 +36,56 @@ func convShape(a graph.Conv2D, x, w, y []int) C.rg_conv_shape {
 	return s
 }
 
-// convReady: all is float32 and nothing is empty.
-func convReady(c *Call) bool {
-	for _, v := range []View{c.In[0], c.In[1], c.Out[0]} {
+// convReady completes a shape with the element type; ok says that all is float32 or all bfloat16 and nothing empty.
+func convReady(c *Call, s *C.rg_conv_shape) (ok bool) {
+	for _, v := range append(append([]View{}, c.In...), c.Out...) {
 		if v.Shape.Size() == 0 {
 			return false
 		}
+	}
+	if allDType(tensor.BF16, c.In, c.Out) {
+		s.bf16 = 1
+		return true
 	}
 	return allDType(tensor.F32, c.In, c.Out)
 }
 
 func init() {
 	registerFast("conv2d", func(c *Call) func() {
-		if !convReady(c) {
+		s := convShape(c.Attrs.(graph.Conv2D), c.In[0].Shape, c.In[1].Shape, c.Out[0].Shape)
+		if !convReady(c, &s) {
 			return nil
 		}
-		s := convShape(c.Attrs.(graph.Conv2D), c.In[0].Shape, c.In[1].Shape, c.Out[0].Shape)
-		x, w, y := f32(c.In[0]), f32(c.In[1]), f32(c.Out[0])
-		var bias *C.float
+		x, w, y := c.In[0].Ptr(), c.In[1].Ptr(), c.Out[0].Ptr()
+		var bias unsafe.Pointer
 		if len(c.In) == 3 {
-			bias = f32(c.In[2])
+			bias = c.In[2].Ptr()
 		}
 		return func() { C.rg_conv2d(&s, x, w, bias, y) }
 	})
 	registerFast("conv2d_dx", func(c *Call) func() {
-		if !convReady(c) {
+		s := convShape(c.Attrs.(graph.Conv2DGrad).Conv, c.Out[0].Shape, c.In[1].Shape, c.In[0].Shape)
+		if !convReady(c, &s) {
 			return nil
 		}
-		s := convShape(c.Attrs.(graph.Conv2DGrad).Conv, c.Out[0].Shape, c.In[1].Shape, c.In[0].Shape)
-		dy, w, dx := f32(c.In[0]), f32(c.In[1]), f32(c.Out[0])
+		dy, w, dx := c.In[0].Ptr(), c.In[1].Ptr(), c.Out[0].Ptr()
 		return func() { C.rg_conv2d_dx(&s, dy, w, dx) }
 	})
 	registerFast("conv2d_dw", func(c *Call) func() {
-		if !convReady(c) {
+		s := convShape(c.Attrs.(graph.Conv2DGrad).Conv, c.In[0].Shape, c.Out[0].Shape, c.In[1].Shape)
+		if !convReady(c, &s) {
 			return nil
 		}
-		s := convShape(c.Attrs.(graph.Conv2DGrad).Conv, c.In[0].Shape, c.Out[0].Shape, c.In[1].Shape)
-		x, dy, dw := f32(c.In[0]), f32(c.In[1]), f32(c.Out[0])
+		x, dy, dw := c.In[0].Ptr(), c.In[1].Ptr(), c.Out[0].Ptr()
 		return func() { C.rg_conv2d_dw(&s, x, dy, dw) }
 	})
 	registerFast("conv2d_db", func(c *Call) func() {
-		s := c.In[0].Shape
-		if !allDType(tensor.F32, c.In, c.Out) || s.Size() == 0 {
+		d := c.In[0].Shape
+		s := C.rg_conv_shape{n: C.long(d[0]), o: C.long(d[1]), oh: C.long(d[2]), ow: C.long(d[3])}
+		if !convReady(c, &s) {
 			return nil
 		}
-		n, ch, hw, dy, db := C.long(s[0]), C.long(s[1]), C.long(s[2]*s[3]), f32(c.In[0]), f32(c.Out[0])
-		return func() { C.rg_conv2d_db(n, ch, hw, dy, db) }
+		dy, db := c.In[0].Ptr(), c.Out[0].Ptr()
+		return func() { C.rg_conv2d_db(&s, dy, db) }
 	})
 }

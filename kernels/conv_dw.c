@@ -13,6 +13,7 @@
 #ifndef RG_BODY
 #include <string.h>
 #include "conv.h"
+#include "widen.h"
 
 typedef struct {
   const rg_conv_shape *s;
@@ -34,8 +35,7 @@ enum {
 #define RG_SELF "conv_dw.c"
 #include "rg_multi.h"
 
-void rg_conv2d_dw(const rg_conv_shape *s, const float *x, const float *dy, float *dw) {
-  if (rg_depthwise_fits(s)) return rg_depthwise_dw(s, x, dy, dw);
+static void conv_dw(const rg_conv_shape *s, const float *x, const float *dy, float *dw) {
   dw_plan p = {.s = s, .x = x, .dy = dy, .dw = dw, .cg = s->c / s->g, .og = s->o / s->g, .taps = s->kh * s->kw};
   p.k = p.cg * p.taps;
   p.columns = p.cg < FEW && p.taps > 1;
@@ -44,7 +44,13 @@ void rg_conv2d_dw(const rg_conv_shape *s, const float *x, const float *dy, float
   RG_DISPATCH(dw_run)(&p);
 }
 
-// The bias's derivative: Σ over images and pixels. Each plane is summed by rows of 64 partial sums, then in order.
+void rg_conv2d_dw(const rg_conv_shape *s, const void *x, const void *dy, void *dw) {
+  float *out = rg_out(3, dw, rg_conv_w(s), s->bf16);
+  (rg_depthwise_fits(s) ? rg_depthwise_dw : conv_dw)(s, rg_in(0, x, rg_conv_x(s), s->bf16), rg_in(1, dy, rg_conv_y(s), s->bf16), out);
+  rg_done(dw, out, rg_conv_w(s), s->bf16);
+}
+
+// The bias's derivative: per channel, the sums of its planes, added in the order of images.
 typedef struct {
   long n, c, hw;
   const float *dy;
@@ -58,9 +64,11 @@ static void db_channel(void *ctx, long c) {
   p->db[c] = total;
 }
 
-void rg_conv2d_db(long n, long c, long hw, const float *dy, float *db) {
-  db_plan p = {n, c, hw, dy, db};
-  rg_parallel(c, db_channel, &p);
+void rg_conv2d_db(const rg_conv_shape *s, const void *dy, void *db) {
+  float *out = rg_out(3, db, s->o, s->bf16);
+  db_plan p = {s->n, s->o, s->oh * s->ow, rg_in(0, dy, rg_conv_y(s), s->bf16), out};
+  rg_parallel(s->o, db_channel, &p);
+  rg_done(db, out, s->o, s->bf16);
 }
 #else
 #include "conv_pack.h"

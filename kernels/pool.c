@@ -7,6 +7,7 @@
 #include <math.h>
 #include <string.h>
 #include "pool.h"
+#include "widen.h"
 
 typedef struct {
   const rg_pool_shape *s;
@@ -44,9 +45,14 @@ static inline long first_inside(long start, long k, long d, long size) {
 #define RG_SELF "pool.c"
 #include "rg_multi.h"
 
-static void run(pool_plan *p, void (*fn)(void *, long)) {
-  p->per = rg_max(1, UNIT_PIXELS / (p->s->h * p->s->w));
-  rg_parallel(rg_ceil_div(p->s->planes, p->per), fn, p);
+// run calls fn for all planes; the plan's input and output have `from` and `to` pixels per plane.
+static void run(pool_plan *p, void (*fn)(void *, long), const void *in, long from, void *out, long to) {
+  const rg_pool_shape *s = p->s;
+  p->per = rg_max(1, UNIT_PIXELS / (s->h * s->w));
+  p->in = rg_in(0, in, s->planes * from, s->bf16);
+  p->out = rg_out(1, out, s->planes * to, s->bf16);
+  rg_parallel(rg_ceil_div(s->planes, p->per), fn, p);
+  rg_done(out, p->out, s->planes * to, s->bf16);
 }
 
 static int disjoint2(const rg_pool_shape *s) {
@@ -59,29 +65,29 @@ static const float *columns(const rg_pool_shape *s) {
   return c;
 }
 
-void rg_maxpool(const rg_pool_shape *s, const float *x, float *y, int32_t *idx) {
+void rg_maxpool(const rg_pool_shape *s, const void *x, void *y, int32_t *idx) {
   long width = rg_ceil_div(s->ow, 16) * 16; // whole vectors, whatever their width
   int32_t *left = rg_scratch(4, (size_t)width * sizeof(int32_t));
   for (long j = 0; j < width; j++) left[j] = (int32_t)first_inside(j * s->sw - s->pl, s->kw, s->dw, s->w);
-  pool_plan p = {.s = s, .in = x, .out = y, .idx = idx, .left = left};
+  pool_plan p = {.s = s, .idx = idx, .left = left};
   p.hp = (s->oh - 1) * s->sh + (s->kh - 1) * s->dh + 1;
   p.pitch = width + (s->kw - 1) * s->dw / s->sw + 1;
-  run(&p, disjoint2(s) ? RG_DISPATCH(max2) : RG_DISPATCH(max));
+  run(&p, disjoint2(s) ? RG_DISPATCH(max2) : RG_DISPATCH(max), x, s->h * s->w, y, s->oh * s->ow);
 }
 
-void rg_maxpool_grad(const rg_pool_shape *s, const float *dy, const int32_t *idx, float *dx) {
-  pool_plan p = {.s = s, .in = dy, .out = dx, .idx = (int32_t *)idx};
-  run(&p, disjoint2(s) ? RG_DISPATCH(max2_grad) : RG_DISPATCH(max_grad));
+void rg_maxpool_grad(const rg_pool_shape *s, const void *dy, const int32_t *idx, void *dx) {
+  pool_plan p = {.s = s, .idx = (int32_t *)idx};
+  run(&p, disjoint2(s) ? RG_DISPATCH(max2_grad) : RG_DISPATCH(max_grad), dy, s->oh * s->ow, dx, s->h * s->w);
 }
 
-void rg_avgpool(const rg_pool_shape *s, const float *x, float *y) {
-  pool_plan p = {.s = s, .in = x, .out = y, .cols = columns(s)};
-  run(&p, RG_DISPATCH(avg));
+void rg_avgpool(const rg_pool_shape *s, const void *x, void *y) {
+  pool_plan p = {.s = s, .cols = columns(s)};
+  run(&p, RG_DISPATCH(avg), x, s->h * s->w, y, s->oh * s->ow);
 }
 
-void rg_avgpool_grad(const rg_pool_shape *s, const float *dy, float *dx) {
-  pool_plan p = {.s = s, .in = dy, .out = dx, .cols = columns(s)};
-  run(&p, RG_DISPATCH(avg_grad));
+void rg_avgpool_grad(const rg_pool_shape *s, const void *dy, void *dx) {
+  pool_plan p = {.s = s, .cols = columns(s)};
+  run(&p, RG_DISPATCH(avg_grad), dy, s->oh * s->ow, dx, s->h * s->w);
 }
 #else
 #include "rg_vec.h"

@@ -18,8 +18,8 @@ import (
 	"ringo/runtime/tensor"
 )
 
-// poolShape describes the pooling of x (N,C,H,W) to y for C; ok says that all float views are float32, that
-// none is empty and that indices into a plane fit int32.
+// poolShape describes the pooling of x (N,C,H,W) to y for C; ok says that both are float32 or both
+// bfloat16, that none is empty and that indices into a plane fit int32.
 func poolShape(a graph.Pool2D, x, y View) (s C.rg_pool_shape, ok bool) {
 	a = a.Norm()
 	l := func(i int) C.long { return C.long(i) }
@@ -31,7 +31,11 @@ func poolShape(a graph.Pool2D, x, y View) (s C.rg_pool_shape, ok bool) {
 	if a.CountPad {
 		s.count_pad = 1
 	}
-	return s, allDType(tensor.F32, []View{x, y}) && x.Shape.Size() > 0 && y.Shape.Size() > 0 && x.Shape[2]*x.Shape[3] < 1<<31
+	if x.DType == tensor.BF16 {
+		s.bf16 = 1
+	}
+	ok = allDType(tensor.F32, []View{x, y}) || allDType(tensor.BF16, []View{x, y})
+	return s, ok && x.Shape.Size() > 0 && y.Shape.Size() > 0 && x.Shape[2]*x.Shape[3] < 1<<31
 }
 
 func init() {
@@ -41,7 +45,7 @@ func init() {
 		if !ok {
 			return nil
 		}
-		x, y, idx := f32(c.In[0]), f32(c.Out[0]), i32(c.Out[1])
+		x, y, idx := c.In[0].Ptr(), c.Out[0].Ptr(), i32(c.Out[1])
 		return func() { C.rg_maxpool(&s, x, y, idx) }
 	})
 	registerFast("maxpool2d_grad", func(c *Call) func() {
@@ -49,7 +53,7 @@ func init() {
 		if !ok {
 			return nil
 		}
-		dy, idx, dx := f32(c.In[0]), i32(c.In[1]), f32(c.Out[0])
+		dy, idx, dx := c.In[0].Ptr(), i32(c.In[1]), c.Out[0].Ptr()
 		return func() { C.rg_maxpool_grad(&s, dy, idx, dx) }
 	})
 	registerFast("avgpool2d", func(c *Call) func() {
@@ -57,7 +61,7 @@ func init() {
 		if !ok {
 			return nil
 		}
-		x, y := f32(c.In[0]), f32(c.Out[0])
+		x, y := c.In[0].Ptr(), c.Out[0].Ptr()
 		return func() { C.rg_avgpool(&s, x, y) }
 	})
 	registerFast("avgpool2d_grad", func(c *Call) func() {
@@ -65,7 +69,7 @@ func init() {
 		if !ok {
 			return nil
 		}
-		dy, dx := f32(c.In[0]), f32(c.Out[0])
+		dy, dx := c.In[0].Ptr(), c.Out[0].Ptr()
 		return func() { C.rg_avgpool_grad(&s, dy, dx) }
 	})
 }
