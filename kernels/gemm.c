@@ -20,8 +20,12 @@ static void serially(long n, task_fn fn, void *ctx) {
 enum {
   SHARED_BYTES = 8 << 20,   // of the shared factor packed at a time
   PANEL_BYTES = 640 << 10,  // of a thread's own panel: a third of a 2 MiB second-level cache
+  BLOCK_BYTES = 640 << 10,  // of the shared factor that a task goes through for every strip of its panel
   TILES_BYTES = 256 << 10,  // of sums that a task keeps between stretches of k
   PARTIAL_BYTES = 16 << 20, // of sums kept between packings, where k is long
+  RUN = 16,                 // tiles beside each other that become C together
+  FINISH_ROWS = 8,          // rows of them at a time,
+  LONG_ROW = 160,           // where they are at least this long
   TASKS_PER_THREAD = 3,     // so that a thread that is held up costs little
 };
 
@@ -59,6 +63,7 @@ typedef struct {
   long shared_width, own_width; // of a strip
   long k0, kc, kpad;
   int first, last; // of the passes over k
+  int keep;        // tiles are visited several times
   int bare;        // C is the product and nothing else
   long shared0, shared_strips, own0, own_strips; // the chunks
   char *packed;                                  // the shared chunk
@@ -96,13 +101,25 @@ static void plain(const rg_gemm *g, long i0, long rows, long j0, long cols, floa
   }
 }
 
-static void finish(const pass *s, float *tile, long i0, long j0) {
+// repair computes tiles again in which a shortcut met infinities.
+static void repair(const pass *s, float *tile, long i0, long j0) {
+  long nr = s->kind->nr, rows = rg_min(s->kind->mr, s->g->m - i0);
+  if (!s->kind->exact && !rg_gemm_finite(tile, rows * nr)) plain(s->g, i0, rows, j0, rg_min(nr, s->g->n - j0), tile, nr);
+}
+
+// finish turns a run of n tiles beside each other into C, a few rows at a time: the CPU fetches ahead along rows.
+static void finish(const pass *s, const float *tiles, long n, long i0, long j0) {
   const rg_gemm *g = s->g;
-  long mr = s->kind->mr, nr = s->kind->nr, rows = rg_min(mr, g->m - i0), cols = rg_min(nr, g->n - j0);
-  if (!s->kind->exact && !rg_gemm_finite(tile, rows * nr)) plain(g, i0, rows, j0, cols, tile, nr);
-  if (s->kind->write && s->bare && rows == mr && cols == nr)
-    s->kind->write(tile, (char *)g->c + (i0 * g->ldc + j0) * (g->c_bf16 ? 2 : 4), g->ldc, g->c_bf16);
-  else rg_gemm_epilogue(g, tile, nr, i0, rows, j0, cols);
+  long mr = s->kind->mr, nr = s->kind->nr, end = rg_min(mr, g->m - i0);
+  long step = n * nr < LONG_ROW ? mr : FINISH_ROWS;
+  for (long i = 0; i < end; i += step)
+    for (long t = 0; t < n; t++) {
+      const float *tile = tiles + (t * mr + i) * nr;
+      long j = j0 + t * nr, rows = rg_min(step, end - i), cols = rg_min(nr, g->n - j);
+      if (s->kind->write && s->bare && g->c_bf16 && cols == nr)
+        s->kind->write(tile, (uint16_t *)g->c + (i0 + i) * g->ldc + j, g->ldc, rows);
+      else rg_gemm_epilogue(g, tile, nr, i0 + i, rows, j, cols);
+    }
 }
 
 // A box is the part of C that one task computes: strips of A times strips of B, packed.
@@ -117,18 +134,21 @@ typedef struct {
 static void multiply_box(const pass *s, const box *x) {
   const rg_kind *kind = s->kind;
   long size = kind->mr * kind->nr;
-  int keep = s->partial || s->kpad > kind->kinner; // tiles are visited several times
   if (kind->enter) kind->enter();
   for (long k = 0; k < s->kpad; k += kind->kinner) {
     long kc = rg_min(kind->kinner, s->kpad - k);
     int start = s->first && k == 0, done = s->last && k + kc == s->kpad;
     for (long r = 0; r < x->rows; r++)
-      for (long c = 0; c < x->cols; c++) {
-        const char *a = x->a + r * x->a_bytes + k * kind->mr * kind->bytes, *b = x->b + c * x->b_bytes + k * kind->nr * kind->bytes;
-        float *tile = x->tiles + (keep ? (r * x->next_row + c) * size : 0);
-        long i = x->i0 + r * kind->mr, j = x->j0 + c * kind->nr;
-        kind->micro(kc, a, b, tile, !start, s->g->m - i, s->g->n - j);
-        if (done) finish(s, tile, i, j);
+      for (long c0 = 0; c0 < x->cols; c0 += RUN) {
+        float *tiles = x->tiles + (s->keep ? (r * x->next_row + c0) * size : 0);
+        long n = rg_min(RUN, x->cols - c0), i = x->i0 + r * kind->mr, j = x->j0 + c0 * kind->nr;
+        const char *a = x->a + r * x->a_bytes + k * kind->mr * kind->bytes;
+        for (long c = 0; c < n; c++) {
+          const char *b = x->b + (c0 + c) * x->b_bytes + k * kind->nr * kind->bytes;
+          kind->micro(kc, a, b, tiles + c * size, !start, s->g->m - i, s->g->n - j - c * kind->nr);
+          if (done) repair(s, tiles + c * size, i, j + c * kind->nr);
+        }
+        if (done) finish(s, tiles, n, i, j);
       }
   }
   if (kind->leave) kind->leave();
@@ -155,12 +175,13 @@ static void multiply_task(void *ctx, long task) {
     long all = s->shares_a ? s->own_strips : s->shared_strips, row = s->shares_a ? t0 : o0, col = s->shares_a ? o0 : t0;
     x.tiles = s->partial + (row * all + col) * kind->mr * kind->nr, x.next_row = all;
   } else {
-    x.tiles = rg_scratch(3, (size_t)(own * shared * kind->mr * kind->nr) * sizeof(float));
+    x.tiles = rg_scratch(3, (size_t)((s->keep ? own * shared : RUN) * kind->mr * kind->nr) * sizeof(float));
   }
   multiply_box(s, &x);
 }
 
-// cut chooses the tasks of a pass: panels of own that fit the second-level cache, blocks of shared whose tiles do.
+// cut chooses the tasks of a pass: panels of own that fit the second-level cache, blocks of shared that do too, or whose
+// tiles do where those are kept.
 static void cut(pass *s, int threads) {
   long tasks = threads > 1 ? threads * TASKS_PER_THREAD : 1;
   long fit = rg_max(1, PANEL_BYTES / strip_bytes(s, s->own_width));
@@ -168,8 +189,9 @@ static void cut(pass *s, int threads) {
   s->panel = rg_min(fit, even);
   s->panel = rg_ceil_div(s->own_strips, rg_ceil_div(s->own_strips, s->panel));
   long panels = rg_ceil_div(s->own_strips, s->panel);
-  long tiles = rg_max(1, TILES_BYTES / (s->panel * s->kind->mr * s->kind->nr * (long)sizeof(float)));
-  s->block = rg_min(tiles, rg_max(1, s->shared_strips / rg_ceil_div(tasks, panels)));
+  long most = s->keep ? TILES_BYTES / (s->panel * s->kind->mr * s->kind->nr * (long)sizeof(float))
+                      : BLOCK_BYTES / strip_bytes(s, s->shared_width);
+  s->block = rg_min(rg_max(1, most), rg_max(1, s->shared_strips / rg_ceil_div(tasks, panels)));
   s->block = rg_ceil_div(s->shared_strips, rg_ceil_div(s->shared_strips, s->block));
   s->group = rg_max(1, s->shared_strips / tasks);
 }
@@ -209,6 +231,7 @@ static void product(const rg_gemm *g, parallel_fn parallel, int threads) {
       s.own_strips = rg_ceil_div(rg_min(own_chunk, s.own.len - s.own0), s.own_width);
       for (s.k0 = 0; s.k0 < g->k; s.k0 += kc) {
         s.kc = rg_min(kc, g->k - s.k0), s.kpad = rg_ceil_div(s.kc, kind->kunit) * kind->kunit;
+        s.keep = s.partial || s.kpad > kind->kinner;
         s.first = s.k0 == 0, s.last = s.k0 + kc >= g->k;
         run_pass(&s, parallel, threads);
       }

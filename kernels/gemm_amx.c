@@ -97,19 +97,10 @@ AMX static void micro_split(long kc, const void *pa, const void *pb, float *c, i
   store_c(c);
 }
 
-// write_tile is the end of a full tile that nothing is added to: 32 rows of C, rounded to bf16 by the CPU's own instruction.
-AMX static void write_tile(const float *tile, void *c, long ldc, int c_bf16) {
-  if (c_bf16) {
-    uint16_t *to = c;
-    for (long i = 0; i < STRIP; i++, tile += STRIP, to += ldc)
-      _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(_mm512_load_ps(tile + 16), _mm512_load_ps(tile)));
-  } else {
-    float *to = c;
-    for (long i = 0; i < STRIP; i++, tile += STRIP, to += ldc) {
-      _mm512_storeu_ps(to, _mm512_load_ps(tile));
-      _mm512_storeu_ps(to + 16, _mm512_load_ps(tile + 16));
-    }
-  }
+// write_rows is the end of whole rows of a tile that nothing is added to, rounded to bf16 by the CPU's own instruction.
+AMX static void write_rows(const float *tile, uint16_t *c, long ldc, long rows) {
+  for (long i = 0; i < rows; i++, tile += STRIP, c += ldc)
+    _mm512_storeu_si512(c, (__m512i)_mm512_cvtne2ps_pbh(_mm512_load_ps(tile + 16), _mm512_load_ps(tile)));
 }
 
 // --- packing ------------------------------------------------------------------------------------------------------
@@ -260,9 +251,9 @@ PACKER(pack_a_split, 1, 0)
 PACKER(pack_b_split, 1, 1)
 
 static const rg_kind kind_bf16 = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 2, .kpack = 3072, .kinner = 256, .exact = 1,
-    .pack_a = pack_a_bf16, .pack_b = pack_b_bf16, .micro = micro_bf16, .write = write_tile, .enter = enter, .leave = leave};
+    .pack_a = pack_a_bf16, .pack_b = pack_b_bf16, .micro = micro_bf16, .write = write_rows, .enter = enter, .leave = leave};
 static const rg_kind kind_split = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 6, .kpack = 1024, .kinner = 1024, .exact = 0,
-    .pack_a = pack_a_split, .pack_b = pack_b_split, .micro = micro_split, .write = write_tile, .enter = enter, .leave = leave};
+    .pack_a = pack_a_split, .pack_b = pack_b_split, .micro = micro_split, .write = write_rows, .enter = enter, .leave = leave};
 
 const rg_kind *rg_kind_bf16(void) { return rg_isa >= RG_AMX ? &kind_bf16 : NULL; }
 const rg_kind *rg_kind_split(void) { return rg_isa >= RG_AMX ? &kind_split : NULL; }

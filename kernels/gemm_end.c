@@ -3,7 +3,6 @@
 // What happens to a tile of sums before it becomes C, while it is in the first-level cache.
 #ifndef RG_BODY
 #include "gemm_tile.h"
-#include "rg_math.h"
 typedef uint32_t __attribute__((may_alias)) rg_bits_of;
 #define RG_SELF "gemm_end.c"
 #include "rg_multi.h"
@@ -14,6 +13,7 @@ int rg_gemm_finite(const float *tile, long n) { return RG_DISPATCH(tile_finite)(
 #else
 
 #include "rg_vec.h"
+#include "rg_act.h"
 #define NAMED(x) RG_NAME(gemm_##x)
 
 // get and put read and write min(k, RG_WIDTH) numbers of C's element type, k > 0.
@@ -45,72 +45,98 @@ RG_VEC void NAMED(put)(void *p, long at, int bf16, vf x, long k) {
 #endif
 }
 
-static void NAMED(act)(int act, float *x, long n) {
+// EACH(r): the R vectors of a group advance together, so that one's latency hides behind the others.
+#define EACH(r) _Pragma("GCC unroll 4") for (int r = 0; r < R; r++)
+
+RG_VEC void NAMED(act)(int act, vf *x, const int R) {
   switch (act) {
   case RG_ACT_RELU:
-    for (long j = 0; j < n; j++) x[j] = x[j] < 0 ? 0 : x[j]; // NaN stays
+    EACH(r) x[r] = v_relu(x[r]);
     break;
   case RG_ACT_GELU_TANH:
-    for (long j = 0; j < n; j++) x[j] = rg_gelu_tanh(x[j]);
+    EACH(r) x[r] = v_gelu_tanh(x[r]);
     break;
   case RG_ACT_GELU:
-    for (long j = 0; j < n; j++) x[j] = rg_gelu_erf(x[j]);
+    EACH(r) x[r] = v_gelu_erf(x[r]);
     break;
   case RG_ACT_SILU:
-    for (long j = 0; j < n; j++) x[j] = rg_silu(x[j]);
+    EACH(r) x[r] = v_silu(x[r]);
   }
 }
-static void NAMED(act_grad)(int act, float *x, const float *pre, long n) {
+RG_VEC void NAMED(act_grad)(int act, vf *x, const vf *pre, const int R) {
   switch (act) {
   case RG_ACT_RELU:
-    for (long j = 0; j < n; j++) x[j] = pre[j] > 0 ? x[j] : 0;
+    EACH(r) x[r] = v_pick(-pre[r], x[r], (vf){});
     break;
   case RG_ACT_GELU_TANH:
-    for (long j = 0; j < n; j++) x[j] *= rg_gelu_tanh_grad(pre[j]);
+    EACH(r) x[r] *= v_gelu_tanh_grad(pre[r]);
     break;
   case RG_ACT_GELU:
-    for (long j = 0; j < n; j++) x[j] *= rg_gelu_erf_grad(pre[j]);
+    EACH(r) x[r] *= v_gelu_erf_grad(pre[r]);
     break;
   case RG_ACT_SILU:
-    for (long j = 0; j < n; j++) x[j] *= rg_silu_grad(pre[j]);
+    EACH(r) x[r] *= v_silu_grad(pre[r]);
   }
 }
 
-// The activations' loops run over PIECE numbers at least a vector long, so that the compiler makes vectors of them.
-#define PIECE 64
-#define EACH(q) for (long q = 0; q < n; q += RG_WIDTH)
-
-// n numbers of a row of C from (i,j), n ≤ PIECE.
-static void NAMED(piece)(const rg_gemm *g, const float *sums, long i, long j, long n) {
-  float x[PIECE] __attribute__((aligned(64))), y[PIECE] __attribute__((aligned(64)));
-  long at = i * g->ldc + j, whole = rg_ceil_div(n, RG_WIDTH) * RG_WIDTH;
-  EACH(q) v_storeu(x + q, v_load(sums + q, n - q, 0));
+// R vectors of C, one below the other, from (i,j); k columns are left. R is a constant, and mostly act, dact and bf16 are too.
+RG_VEC void NAMED(group)(const rg_gemm *g, const float *sums, long ldt, long i, long j, long k, const int R, int act, int dact,
+                         int bf16) {
+  vf x[4], y[4];
+  long at = i * g->ldc + j, ld = g->ldc;
+  EACH(r) x[r] = v_load(sums + r * ldt, k, 0);
   if (g->bias && g->bias_rows) {
-    vf b = v_set(NAMED(get)(g->bias, i, g->bias_bf16, 1)[0]);
-    EACH(q) v_storeu(x + q, v_loadu(x + q) + b);
+    EACH(r) x[r] += NAMED(get)(g->bias, i + r, g->bias_bf16, 1)[0];
   } else if (g->bias) {
-    EACH(q) v_storeu(x + q, v_loadu(x + q) + NAMED(get)(g->bias, j + q, g->bias_bf16, n - q));
+    vf b = NAMED(get)(g->bias, j, g->bias_bf16, k);
+    EACH(r) x[r] += b;
   }
-  if (g->pre) EACH(q) NAMED(put)(g->pre, at + q, g->c_bf16, v_loadu(x + q), n - q);
-  if (g->act) NAMED(act)(g->act, x, whole);
-  if (g->dact_pre) {
-    EACH(q) v_storeu(y + q, NAMED(get)(g->dact_pre, at + q, g->c_bf16, n - q));
-    NAMED(act_grad)(g->dact, x, y, whole);
+  if (g->pre) EACH(r) NAMED(put)(g->pre, at + r * ld, bf16, x[r], k);
+  NAMED(act)(act, x, R);
+  if (dact) {
+    EACH(r) y[r] = NAMED(get)(g->dact_pre, at + r * ld, bf16, k);
+    NAMED(act_grad)(dact, x, y, R);
   }
-  if (g->residual) EACH(q) v_storeu(x + q, v_loadu(x + q) + NAMED(get)(g->residual, at + q, g->c_bf16, n - q));
-  if (g->beta != 0) EACH(q) v_storeu(x + q, v_loadu(x + q) + g->beta * NAMED(get)(g->c, at + q, g->c_bf16, n - q));
-  EACH(q) NAMED(put)(g->c, at + q, g->c_bf16, v_loadu(x + q), n - q);
+  if (g->residual) EACH(r) x[r] += NAMED(get)(g->residual, at + r * ld, bf16, k);
+  if (g->beta != 0) EACH(r) x[r] += g->beta * NAMED(get)(g->c, at + r * ld, bf16, k);
+  EACH(r) NAMED(put)(g->c, at + r * ld, bf16, x[r], k);
 }
+
+// The whole vectors of a tile in groups of four rows; what is left at its edges vector by vector.
+RG_VEC void NAMED(tile)(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols, int act, int dact,
+                        int bf16) {
+  long i = 0;
+  for (; i + 4 <= rows; i += 4, tile += 4 * ldt) {
+    long j = 0;
+    for (; j + RG_WIDTH <= cols; j += RG_WIDTH)
+      NAMED(group)(g, tile + j, ldt, i0 + i, j0 + j, RG_WIDTH, 4, act, dact, bf16);
+    if (j < cols)
+      for (long r = 0; r < 4; r++) NAMED(group)(g, tile + r * ldt + j, ldt, i0 + i + r, j0 + j, cols - j, 1, act, dact, bf16);
+  }
+  for (; i < rows; i++, tile += ldt)
+    for (long j = 0; j < cols; j += RG_WIDTH) NAMED(group)(g, tile + j, ldt, i0 + i, j0 + j, cols - j, 1, act, dact, bf16);
+}
+
+// Loops of their own, with their constants in registers, for f32 and the activations that matter most.
+#define LOOP(name, act, dact, bf16)                                                                                    \
+  static void NAMED(name)(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols) {     \
+    NAMED(tile)(g, tile, ldt, i0, rows, j0, cols, act, dact, bf16);                                                    \
+  }
+LOOP(add, RG_ACT_NONE, RG_ACT_NONE, 0)
+LOOP(relu, RG_ACT_RELU, RG_ACT_NONE, 0)
+LOOP(gelu_tanh, RG_ACT_GELU_TANH, RG_ACT_NONE, 0)
+LOOP(gelu_tanh_grad, RG_ACT_NONE, RG_ACT_GELU_TANH, 0)
+LOOP(add_bf16, RG_ACT_NONE, RG_ACT_NONE, 1)
+LOOP(any, g->act, g->dact_pre ? g->dact : RG_ACT_NONE, g->c_bf16)
 
 static void RG_NAME(gemm_end)(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols) {
-  int plain = !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0;
-  for (long i = 0; i < rows; i++, tile += ldt) {
-    long at = (i0 + i) * g->ldc + j0, n = cols;
-    if (plain && g->c_bf16) EACH(q) NAMED(put)(g->c, at + q, 1, v_load(tile + q, n - q, 0), n - q);
-    else if (plain) EACH(q) NAMED(put)(g->c, at + q, 0, v_load(tile + q, n - q, 0), n - q);
-    else
-      for (long j = 0; j < cols; j += PIECE) NAMED(piece)(g, tile + j, i0 + i, j0 + j, rg_min(PIECE, cols - j));
-  }
+  int dact = g->dact_pre ? g->dact : RG_ACT_NONE;
+  if (g->act == RG_ACT_NONE && dact == RG_ACT_NONE) (g->c_bf16 ? NAMED(add_bf16) : NAMED(add))(g, tile, ldt, i0, rows, j0, cols);
+  else if (g->c_bf16) NAMED(any)(g, tile, ldt, i0, rows, j0, cols);
+  else if (g->act == RG_ACT_RELU && !dact) NAMED(relu)(g, tile, ldt, i0, rows, j0, cols);
+  else if (g->act == RG_ACT_GELU_TANH && !dact) NAMED(gelu_tanh)(g, tile, ldt, i0, rows, j0, cols);
+  else if (!g->act && dact == RG_ACT_GELU_TANH) NAMED(gelu_tanh_grad)(g, tile, ldt, i0, rows, j0, cols);
+  else NAMED(any)(g, tile, ldt, i0, rows, j0, cols);
 }
 
 static int RG_NAME(tile_finite)(const float *tile, long n) {
@@ -123,6 +149,6 @@ static int RG_NAME(tile_finite)(const float *tile, long n) {
   return top < 0x7f800000;
 }
 #undef NAMED
-#undef PIECE
 #undef EACH
+#undef LOOP
 #endif
