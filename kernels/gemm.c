@@ -116,8 +116,8 @@ static void finish(const pass *s, const float *tiles, long n, long i0, long j0) 
     for (long t = 0; t < n; t++) {
       const float *tile = tiles + (t * mr + i) * nr;
       long j = j0 + t * nr, rows = rg_min(step, end - i), cols = rg_min(nr, g->n - j);
-      if (s->kind->write && s->bare && g->c_bf16 && cols == nr)
-        s->kind->write(tile, (uint16_t *)g->c + (i0 + i) * g->ldc + j, g->ldc, rows);
+      if (s->kind->write && s->bare && cols == nr)
+        s->kind->write(tile, (char *)g->c + ((i0 + i) * g->ldc + j) * (g->c_bf16 ? 2 : 4), g->ldc, g->c_bf16, rows);
       else rg_gemm_epilogue(g, tile, nr, i0 + i, rows, j, cols);
     }
 }
@@ -134,14 +134,15 @@ typedef struct {
 static void multiply_box(const pass *s, const box *x) {
   const rg_kind *kind = s->kind;
   long size = kind->mr * kind->nr;
+  long run = x->cols * kind->nr < LONG_ROW ? 1 : RUN; // a tile by itself is still in the first-level cache
   if (kind->enter) kind->enter();
   for (long k = 0; k < s->kpad; k += kind->kinner) {
     long kc = rg_min(kind->kinner, s->kpad - k);
     int start = s->first && k == 0, done = s->last && k + kc == s->kpad;
     for (long r = 0; r < x->rows; r++)
-      for (long c0 = 0; c0 < x->cols; c0 += RUN) {
+      for (long c0 = 0; c0 < x->cols; c0 += run) {
         float *tiles = x->tiles + (s->keep ? (r * x->next_row + c0) * size : 0);
-        long n = rg_min(RUN, x->cols - c0), i = x->i0 + r * kind->mr, j = x->j0 + c0 * kind->nr;
+        long n = rg_min(run, x->cols - c0), i = x->i0 + r * kind->mr, j = x->j0 + c0 * kind->nr;
         const char *a = x->a + r * x->a_bytes + k * kind->mr * kind->bytes;
         for (long c = 0; c < n; c++) {
           const char *b = x->b + (c0 + c) * x->b_bytes + k * kind->nr * kind->bytes;

@@ -97,10 +97,18 @@ AMX static void micro_split(long kc, const void *pa, const void *pb, float *c, i
   store_c(c);
 }
 
-// write_rows is the end of whole rows of a tile that nothing is added to, rounded to bf16 by the CPU's own instruction.
-AMX static void write_rows(const float *tile, uint16_t *c, long ldc, long rows) {
-  for (long i = 0; i < rows; i++, tile += STRIP, c += ldc)
-    _mm512_storeu_si512(c, (__m512i)_mm512_cvtne2ps_pbh(_mm512_load_ps(tile + 16), _mm512_load_ps(tile)));
+// write_rows is the end of whole rows of a tile that nothing is added to; bf16 is rounded to bf16 by the CPU's own instruction.
+AMX static void write_rows(const float *tile, void *c, long ldc, int c_bf16, long rows) {
+  uint16_t *h = c;
+  float *f = c;
+  if (c_bf16)
+    for (long i = 0; i < rows; i++, tile += STRIP, h += ldc)
+      _mm512_storeu_si512(h, (__m512i)_mm512_cvtne2ps_pbh(_mm512_load_ps(tile + 16), _mm512_load_ps(tile)));
+  else
+    for (long i = 0; i < rows; i++, tile += STRIP, f += ldc) {
+      _mm512_storeu_ps(f, _mm512_load_ps(tile));
+      _mm512_storeu_ps(f + 16, _mm512_load_ps(tile + 16));
+    }
 }
 
 // --- packing ------------------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ typedef struct {
   void (*pack_b)(const rg_side *s, long i0, long strips, long k0, long kc, void *dst);
   // micro sets or adds (acc) tile (mr,nr) = a·b over kc, a multiple of kunit. Only rows×cols of it matter.
   void (*micro)(long kc, const void *a, const void *b, float *tile, int acc, long rows, long cols);
-  // write rounds rows of a tile, of full width, to bf16 where the epilogue has nothing else to do. May be NULL.
-  void (*write)(const float *tile, uint16_t *c, long ldc, long rows);
+  // write copies rows of a tile, of full width, to C where the epilogue has nothing to do. May be NULL.
+  void (*write)(const float *tile, void *c, long ldc, int c_bf16, long rows);
   // enter, leave: on each thread, around calls of micro. May be NULL.
   void (*enter)(void);
   void (*leave)(void);
