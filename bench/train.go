@@ -12,6 +12,7 @@ import (
 	"ringo/runtime/graph"
 	"ringo/runtime/plan"
 	"ringo/runtime/tensor"
+	"ringo/train"
 )
 
 // Config says how jobs run.
@@ -80,7 +81,7 @@ func Run(job Job, c Config) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	rss := PeakRSS() // before the peak measurement, which needs memory of its own
+	rss := train.PeakRSS() // before the peak measurement, which needs memory of its own
 	p := w.exec.Program()
 	median := times[len(times)/2].Seconds()
 	flops := float64(p.Totals().FLOPs)

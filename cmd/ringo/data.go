@@ -14,6 +14,7 @@ import (
 
 type dataCmd struct {
 	Fetch   fetchCmd   `cmd:"" help:"Download public data sets into the user's cache, verified by sha256."`
+	Prepare prepareCmd `cmd:"" help:"Tokenize a text once: write token files that later runs open in no time."`
 	Inspect inspectCmd `cmd:"" help:"Show what a configuration's data set holds."`
 }
 
@@ -49,6 +50,29 @@ func (c *fetchCmd) Run(e *env) error {
 		}
 		fmt.Fprintln(e.out, folder)
 	}
+	return nil
+}
+
+type prepareCmd struct {
+	Config string   `short:"c" required:"" placeholder:"FILE" help:"A run's configuration; its data section names the text and the tokenizer."`
+	Set    []string `sep:"none" placeholder:"data.k=v" help:"Override a key of the configuration."`
+	Out    string   `required:"" placeholder:"DIR" help:"Where train.bin and val.bin go."`
+}
+
+func (c *prepareCmd) Run(e *env) error {
+	cfg, err := config.Load(c.Config, e.environ, c.Set)
+	if err != nil {
+		return usage{err}
+	}
+	out, err := data.Prepare(cfg.Data, c.Out)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.out, "data: {source: %s, path: %s, vocab: %d, dtype: %s", out.Source, out.Path, out.Vocab, out.DType)
+	if out.Tokenizer != "" {
+		fmt.Fprintf(e.out, ", tokenizer: %s", out.Tokenizer)
+	}
+	fmt.Fprintln(e.out, "}")
 	return nil
 }
 

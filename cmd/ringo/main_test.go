@@ -225,6 +225,24 @@ func TestDataInspectAndDoctor(t *testing.T) {
 
 // A process stopped with SIGINT saves, says how to go on, and the resumed run ends with the same weights as
 // one that was never stopped, also on another number of threads.
+// A prepared text opens as the token files that the command names.
+func TestDataPrepare(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "tokens")
+	code, out, errs := ringo(t, "data", "prepare", "-c", textConfig(t, dir), "--set", "data.tokenizer=byte", "--out", tokens)
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "source: tokens, path: "+tokens)
+	for _, name := range []string{"train.bin", "val.bin"} {
+		info, err := os.Stat(filepath.Join(tokens, name))
+		require.NoError(t, err)
+		require.Positive(t, info.Size())
+	}
+	code, _, errs = ringo(t, "data", "prepare", "-c", write(t, dir, "mlp.yaml", mlp), "--out", tokens)
+	require.Equal(t, 1, code)
+	require.Contains(t, errs, "only texts can be prepared")
+}
+
 func TestInterruptAndResume(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
