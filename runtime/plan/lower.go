@@ -158,7 +158,7 @@ func (l *lowering) instructions() {
 			continue
 		}
 		for _, o := range n.Out {
-			l.ref[o] = l.place1(o)
+			l.ref[o] = l.bufferOf(o)
 		}
 		if n.Op.Alias {
 			continue
@@ -175,8 +175,8 @@ func (l *lowering) instructions() {
 	l.p.Split = len(l.p.Instrs)
 }
 
-// place1 gives a value its buffer: that of its root, a claimed one in Grad, or a new one in Work.
-func (l *lowering) place1(v *graph.Value) Ref {
+// bufferOf gives a value its buffer: that of its root, a claimed one in Grad, or a new one in Work.
+func (l *lowering) bufferOf(v *graph.Value) Ref {
 	r := root(v)
 	if r != v {
 		return Ref{l.ref[r].Buf, v.Type}
