@@ -178,7 +178,7 @@ func (w *workload) run() error {
 	if err := w.step.Begin(3e-4, 1-b1, 1-b2); err != nil {
 		return err
 	}
-	if err := w.step.Lanes(0, 1, w.one); err != nil {
+	if err := w.step.Lanes(0, 1, w.one, nil); err != nil {
 		return err
 	}
 	return w.step.Update()

@@ -116,10 +116,11 @@ type exec struct {
 	grad    View
 }
 
-// partial is one level of the sums over lanes: its memory, and the bound kernels that fill and add it.
+// partial is one level of the sums over lanes: its memory, and the bound kernels that fill it and add ranges of it.
 type partial struct {
-	mem       *Arena
-	save, add func()
+	mem  *Arena
+	save func()
+	adds map[[2]int]func()
 }
 
 // Compile binds every instruction to its memory.
@@ -251,22 +252,48 @@ func (e *exec) level(k int) *partial {
 		if err != nil {
 			panic(err) // as any Go allocation that finds no memory
 		}
-		sum := View{e.grad.Type, a.Bytes[:len(e.grad.Bytes)]}
-		save, errS := Bind(&Call{Op: "copy", In: []View{e.grad}, Out: []View{sum}}, false)
-		add, errA := Bind(&Call{Op: "add", In: []View{sum, e.grad}, Out: []View{e.grad}}, false)
-		if errS != nil || errA != nil {
-			panic(fmt.Sprint("cpu: copy and add have no kernels: ", errS, errA))
-		}
-		e.partial = append(e.partial, partial{a, save, add})
+		p := partial{mem: a, adds: map[[2]int]func(){}}
+		p.save = mustBind(&Call{Op: "copy", In: []View{e.grad}, Out: []View{p.view(e.grad.Type)}})
+		e.partial = append(e.partial, p)
 	}
 	return &e.partial[k]
 }
 
-func (e *exec) Save(k int) { e.level(k).save() }
-func (e *exec) Add(k int)  { e.level(k).add() }
+func (p *partial) view(t graph.Type) View { return View{t, p.mem.Bytes[:t.Bytes()]} }
 
-func (e *exec) Host() ([]float32, error) { return tensor.View[float32](e.grad.Bytes), nil }
-func (e *exec) Commit() error            { return nil }
+// mustBind binds an op that every build has.
+func mustBind(c *Call) func() {
+	run, err := Bind(c, false)
+	if err != nil {
+		panic(err)
+	}
+	return run
+}
+
+func (e *exec) Len() int   { return e.grad.Shape[0] }
+func (e *exec) Save(k int) { e.level(k).save() }
+
+func (e *exec) Add(k, from, to int) {
+	p := e.level(k)
+	add := p.adds[[2]int{from, to}]
+	if add == nil {
+		sum, grad := p.view(e.grad.Type).flat(from, to), e.grad.flat(from, to)
+		add = mustBind(&Call{Op: "add", In: []View{sum, grad}, Out: []View{grad}})
+		p.adds[[2]int{from, to}] = add
+	}
+	add()
+}
+
+// flat returns elements [from,to) of a view as a view of rank 1.
+func (v View) flat(from, to int) View {
+	n := v.DType.Size()
+	return View{graph.Type{DType: v.DType, Shape: tensor.Shape{to - from}}, v.Bytes[from*n : to*n : to*n]}
+}
+
+func (e *exec) Host(from, to int) ([]float32, error) {
+	return tensor.View[float32](e.grad.Bytes)[from:to:to], nil
+}
+func (e *exec) Commit(int, int) error { return nil }
 
 // Bytes returns a tensor's memory, nil where there is none of that name.
 func (s *store) Bytes(name string) []byte { return s.byName[name].Bytes }

@@ -77,7 +77,7 @@ func engineLosses(t *testing.T, c *golden.Case, precision tensor.DType) (losses 
 				}
 			}
 			return nil
-		}))
+		}, nil))
 		require.NoError(t, s.Update())
 		loss, err := s.Mean(models.Loss)
 		require.NoError(t, err)

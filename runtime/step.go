@@ -63,9 +63,12 @@ func (s *Step) Begin(lr, bias1, bias2 float64) error {
 // added in the order of one fixed binary tree: leaves are lanes, and a node's two children are added left
 // to right. [lo,hi) must be a whole subtree: a power of two of lanes that starts at a multiple of itself.
 //
+// Where ready is given, it is called for every bucket of the program as soon as the bucket's stretch of the sum is
+// complete, while the last lane's backward pass goes on behind it; the stretch is the caller's from then on.
+//
 // Partial sums wait like the digits of a binary counter: after lane i, every trailing 1 bit of i−lo is a
 // waiting sum that the new one completes, so at most log₂(lanes) of them exist.
-func (s *Step) Lanes(lo, hi int, feed func(lane int) error) error {
+func (s *Step) Lanes(lo, hi int, feed func(lane int) error, ready func(b plan.Bucket) error) error {
 	n := hi - lo
 	if n < 1 || n&(n-1) != 0 || lo%n != 0 || hi > s.prog.Lanes {
 		return fmt.Errorf("runtime: lanes [%d,%d) are no subtree of %d lanes", lo, hi, s.prog.Lanes)
@@ -74,18 +77,44 @@ func (s *Step) Lanes(lo, hi int, feed func(lane int) error) error {
 		if err := feed(lo + i); err != nil {
 			return err
 		}
+		full := bits.TrailingZeros(^uint(i))
+		if i+1 == n && ready != nil {
+			return s.last(full, ready)
+		}
 		if err := s.exec.Run(0, s.prog.Split); err != nil {
 			return err
 		}
-		full := bits.TrailingZeros(^uint(i))
-		for k := range full {
-			s.grad.Add(k)
-		}
+		s.complete(full, 0, s.grad.Len())
 		if i+1 < n {
 			s.grad.Save(full)
 		}
 	}
 	return nil
+}
+
+// complete adds the waiting sums of the first levels to a range of the gradient.
+func (s *Step) complete(levels, from, to int) {
+	for k := range levels {
+		s.grad.Add(k, from, to)
+	}
+}
+
+// last runs the last lane piece by piece and gives away each bucket when it is complete.
+func (s *Step) last(levels int, ready func(b plan.Bucket) error) error {
+	done := 0
+	for _, b := range s.prog.Buckets {
+		if b.Ready >= done {
+			if err := s.exec.Run(done, b.Ready+1); err != nil {
+				return err
+			}
+			done = b.Ready + 1
+		}
+		s.complete(levels, int(b.Offset/4), int((b.Offset+b.Bytes)/4))
+		if err := ready(b); err != nil {
+			return err
+		}
+	}
+	return s.exec.Run(done, s.prog.Split)
 }
 
 // Subtrees cuts lanes [lo,hi) into the fewest whole subtrees, left to right.

@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"fmt"
 	"io"
+	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -16,7 +17,7 @@ import (
 )
 
 // network is a small two-layer classifier with a residual and a norm: every fusion has something to do.
-func network(batch int) func(g *graph.Graph) {
+func network(batch, hidden int) func(g *graph.Graph) {
 	return func(g *graph.Graph) {
 		x := g.Input("x", tensor.F32, batch, 24)
 		y := g.Input("y", tensor.I32, batch)
@@ -24,8 +25,8 @@ func network(batch int) func(g *graph.Graph) {
 			return g.Param(graph.Leaf{Name: name, Type: graph.Type{DType: tensor.F32, Shape: shape}, Init: graph.Normal(std), NoDecay: len(shape) == 1})
 		}
 		h := g.LayerNorm(x, p("ln.weight", 1, 24), p("ln.bias", 0.1, 24), 1e-5)
-		h = g.Gelu(g.Linear(h, p("fc.weight", 0.2, 24, 40), p("fc.bias", 0.1, 40)), true)
-		h = g.Add(x, g.Linear(h, p("proj.weight", 0.2, 40, 24), p("proj.bias", 0.1, 24)))
+		h = g.Gelu(g.Linear(h, p("fc.weight", 0.2, 24, hidden), p("fc.bias", 0.1, hidden)), true)
+		h = g.Add(x, g.Linear(h, p("proj.weight", 8/float64(hidden), hidden, 24), p("proj.bias", 0.1, 24)))
 		h = g.Relu(g.Linear(h, p("mid.weight", 0.2, 24, 24), nil))
 		g.Output("loss", g.CrossEntropy(g.Linear(h, p("head.weight", 0.2, 24, 7), nil), y, graph.CrossEntropy{}))
 	}
@@ -42,13 +43,19 @@ func adamw(p graph.Leaf) plan.Update {
 // losses trains the network for some steps and returns loss and weights' bits.
 func losses(t *testing.T, o backend.Options, lanes int, train plan.Training, disable ...string) ([]float32, []byte) {
 	t.Helper()
+	return lossesReady(t, o, lanes, 40, train, nil, disable...)
+}
+
+// lossesReady is losses with a function that is given the buckets of the gradient.
+func lossesReady(t *testing.T, o backend.Options, lanes, hidden int, train plan.Training, ready func(backend.Gradient, plan.Bucket) error, disable ...string) ([]float32, []byte) {
+	t.Helper()
 	const batch = 16
 	b, err := backend.Open("cpu", o)
 	require.NoError(t, err)
 	st := b.NewStore()
 	defer st.Close()
 	train.Lanes, train.Rule = lanes, adamw
-	e, err := runtime.Compile(b, st, network(batch/lanes), plan.Options{Training: &train, Disable: disable})
+	e, err := runtime.Compile(b, st, network(batch/lanes, hidden), plan.Options{Training: &train, Disable: disable})
 	require.NoError(t, err)
 	defer e.Close()
 	require.NoError(t, runtime.Init(st, e.Program(), 5))
@@ -68,11 +75,15 @@ func losses(t *testing.T, o backend.Options, lanes int, train plan.Training, dis
 		return e.Feed("y", y.Bytes()[lane*rows*4:(lane+1)*rows*4])
 	}
 	var out []float32
+	var give func(plan.Bucket) error
+	if ready != nil {
+		give = func(b plan.Bucket) error { return ready(e.Gradient(), b) }
+	}
 	b1, b2 := 1.0, 1.0
 	for range 8 {
 		b1, b2 = b1*0.9, b2*0.99
 		require.NoError(t, s.Begin(1e-2, 1-b1, 1-b2))
-		require.NoError(t, s.Lanes(0, lanes, feed))
+		require.NoError(t, s.Lanes(0, lanes, feed, give))
 		require.NoError(t, s.Update())
 		l, err := s.Mean("loss")
 		require.NoError(t, err)
@@ -128,6 +139,40 @@ func TestUpdateForms(t *testing.T) {
 	require.Equal(t, wa, wb, "the same run twice gives the same bits")
 }
 
+// TestBuckets: what is given away bucket by bucket is the whole sum, while the lane phase goes on: taking it out and
+// putting it back afterwards changes no bit.
+func TestBuckets(t *testing.T) {
+	for _, lanes := range []int{1, 4} {
+		const hidden = 12000 // more than one bucket
+		want, ww := lossesReady(t, backend.Options{}, lanes, hidden, plan.Training{Clip: 1, Shared: true}, nil)
+		var taken []float32
+		left, given := 0, 0
+		got, wg := lossesReady(t, backend.Options{}, lanes, hidden, plan.Training{Clip: 1, Shared: true}, func(g backend.Gradient, b plan.Bucket) error {
+			if left == 0 {
+				taken, left = make([]float32, g.Len()), g.Len()
+			}
+			given++
+			from, to := int(b.Offset/4), int((b.Offset+b.Bytes)/4)
+			host, err := g.Host(from, to)
+			require.NoError(t, err)
+			copy(taken[from:to], host)
+			for i := range host {
+				host[i] = float32(math.NaN())
+			}
+			if left -= to - from; left > 0 {
+				return nil
+			}
+			all, err := g.Host(0, g.Len())
+			require.NoError(t, err)
+			copy(all, taken)
+			return g.Commit(0, g.Len())
+		})
+		require.Greater(t, given, 8, "more than one bucket a step")
+		require.Equal(t, want, got)
+		require.Equal(t, ww, wg)
+	}
+}
+
 func TestSubtrees(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, [][2]int{{3, 4}, {4, 8}, {8, 10}}, runtime.Subtrees(3, 10))
@@ -151,13 +196,13 @@ func TestStepAllocatesNothing(t *testing.T) {
 	require.NoError(t, err)
 	for _, lanes := range []int{1, 4} {
 		st := b.NewStore()
-		e, err := runtime.Compile(b, st, network(4), plan.Options{Training: &plan.Training{Lanes: lanes, Rule: adamw, Clip: 1}})
+		e, err := runtime.Compile(b, st, network(4, 40), plan.Options{Training: &plan.Training{Lanes: lanes, Rule: adamw, Clip: 1}})
 		require.NoError(t, err)
 		s, err := runtime.NewStep(e)
 		require.NoError(t, err)
 		feed := func(int) error { return nil }
 		step := func() {
-			if s.Begin(1e-3, 0.1, 0.01) != nil || s.Lanes(0, lanes, feed) != nil || s.Update() != nil {
+			if s.Begin(1e-3, 0.1, 0.01) != nil || s.Lanes(0, lanes, feed, nil) != nil || s.Update() != nil {
 				t.Fail()
 			}
 		}

@@ -65,7 +65,8 @@ func (t *Trainer) diagnose(loss float64) error {
 // diagnoseGradient names the parameter whose summed gradient made the norm NaN or infinite.
 func (t *Trainer) diagnoseGradient(norm float64) error {
 	e := &nonFinite{Step: t.step + 1, What: fmt.Sprintf("the gradient's norm is %v", norm)}
-	grad, err := t.exec.Gradient().Host()
+	g := t.exec.Gradient()
+	grad, err := g.Host(0, g.Len())
 	if err != nil {
 		return err
 	}

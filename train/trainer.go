@@ -205,7 +205,7 @@ func (t *Trainer) Step() (float64, error) {
 	if err := t.stepper.Begin(lr, bias1, bias2); err != nil {
 		return 0, err
 	}
-	if err := t.stepper.Lanes(0, t.cfg.Train.Lanes, t.feed); err != nil {
+	if err := t.stepper.Lanes(0, t.cfg.Train.Lanes, t.feed, nil); err != nil {
 		return 0, err
 	}
 	mean, err := t.stepper.Mean(models.Loss)

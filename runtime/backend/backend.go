@@ -49,23 +49,27 @@ type Executable interface {
 	Run(from, to int) error
 	// Fetch copies an output to raw, after everything that was run.
 	Fetch(name string, raw []byte) error
-	// Gradient reads or writes the whole Grad region (see plan.Program), for sums over lanes and workers.
+	// Gradient reads and writes the Grad region, for sums over lanes and workers.
 	Gradient() Gradient
 	// Instruction reads output i of an instruction that has just run, as raw bytes, to find where numbers go wrong.
 	Instruction(instr, i int) ([]byte, error)
 	Close() error
 }
 
-// Gradient is the flat gradient of an executable, float32, with the partial sums that lanes need.
+// Gradient is the Grad region of an executable as one flat float32 array (see plan.Program), with the partial sums that
+// lanes need. Ranges [from,to) count elements. A range that is the same at every step costs no allocation after the first.
 type Gradient interface {
+	// Len is the number of elements, alignment included.
+	Len() int
 	// Save copies the gradient to partial sum `level`.
 	Save(level int)
-	// Add adds partial sum `level` to the gradient: gradient ← partial + gradient.
-	Add(level int)
-	// Host returns the gradient in host memory after everything that was run: the memory itself where the
-	// device is the host, else a copy that Commit brings back.
-	Host() ([]float32, error)
-	Commit() error
+	// Add adds a range of partial sum `level` to the gradient: gradient ← partial + gradient.
+	Add(level, from, to int)
+	// Host returns a range in host memory after everything that was run: the memory itself where the device is the
+	// host, else a copy that Commit brings back.
+	Host(from, to int) ([]float32, error)
+	// Commit makes what the host wrote to a range the device's.
+	Commit(from, to int) error
 }
 
 // Options chooses a device.

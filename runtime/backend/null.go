@@ -62,7 +62,8 @@ func (e nullExec) Close() error                         { return nil }
 
 type nullGradient struct{}
 
-func (nullGradient) Save(int)                 {}
-func (nullGradient) Add(int)                  {}
-func (nullGradient) Host() ([]float32, error) { return nil, nil }
-func (nullGradient) Commit() error            { return nil }
+func (nullGradient) Len() int                         { return 0 }
+func (nullGradient) Save(int)                         {}
+func (nullGradient) Add(int, int, int)                {}
+func (nullGradient) Host(int, int) ([]float32, error) { return nil, nil }
+func (nullGradient) Commit(int, int) error            { return nil }

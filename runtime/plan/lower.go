@@ -25,7 +25,7 @@ type lowering struct {
 func lower(g *graph.Graph, s *state) (*Program, error) {
 	l := &lowering{g: g, s: s, ref: map[*graph.Value]Ref{}, param: map[*graph.Value]int{}, pin: map[*graph.Value]int{},
 		p: &Program{Graph: g, Precision: s.opt.Precision, Inputs: map[string]Ref{}, Outputs: map[string]Ref{},
-			Consts: map[int]*tensor.Tensor{}, Lanes: 1}}
+			Consts: map[int]*tensor.Tensor{}, Lanes: 1, Flag: -1}}
 	if t := s.opt.Training; t != nil {
 		l.p.Lanes = max(1, t.Lanes)
 		l.p.Eager = l.p.Lanes == 1 && t.Clip == 0 && !t.Norm && !t.Shared && t.EMA == 0 && !s.off("eager-update")
@@ -134,6 +134,10 @@ func (l *lowering) gradients() {
 		if o.Value.Shape.Size() == 1 && o.Value.DType == tensor.F32 {
 			o.Value = l.claim(o.Value, "out:"+o.Name)
 		}
+	}
+	if l.s.opt.Training.Shared {
+		r := l.reserve(Grad, "flag", graph.Type{DType: tensor.F32, Shape: tensor.Shape{1}})
+		l.p.Flag = int(l.p.Buffers[r.Buf].Offset / 4)
 	}
 }
 

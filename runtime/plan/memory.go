@@ -133,7 +133,7 @@ func (l *lowering) bucket() {
 	end := p.Sizes[Grad]
 	ready := -1
 	for i, b := range tail {
-		ready = max(ready, lastWrite(p, b.Offset))
+		ready = max(ready, lastTouch(p, b.Offset))
 		limit := int64(bucketBytes)
 		if len(p.Buckets) == 0 {
 			limit = firstBucketBytes
@@ -150,11 +150,12 @@ func (l *lowering) bucket() {
 	}
 }
 
-// lastWrite returns the last lane-phase instruction that writes the Grad buffer at an offset.
-func lastWrite(p *Program, offset int64) int {
+// lastTouch returns the last lane-phase instruction that writes or reads the Grad buffer at an offset: a bucket that
+// is given away is overwritten with the sum over workers.
+func lastTouch(p *Program, offset int64) int {
 	last := -1
 	for i, in := range p.Instrs[:p.Split] {
-		for _, r := range in.Out {
+		for _, r := range slices.Concat(in.In, in.Out) {
 			if b := p.Buffers[r.Buf]; b.Region == Grad && b.Offset == offset {
 				last = i
 			}

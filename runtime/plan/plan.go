@@ -26,7 +26,8 @@ type Training struct {
 	// Norm asks for the gradient's norm even where nothing is clipped.
 	Norm bool
 	EMA  float64 // decay of an exponential moving average of the weights, 0 for none
-	// Shared says that other workers add to the gradient between the lane and the update phase.
+	// Shared says that other workers add to the gradient between the lane and the update phase. The Grad region then
+	// ends with one more number, Program.Flag, which no instruction touches.
 	Shared bool
 }
 
@@ -103,7 +104,8 @@ type Tensor struct {
 	Buf  int
 }
 
-// Bucket is a stretch of the flat gradient that is complete after instruction Ready of the lane phase.
+// Bucket is a stretch of the Grad region, in bytes, that no instruction of the lane phase touches after instruction
+// Ready. Buckets cover the region once, in the order in which backward completes them.
 type Bucket struct {
 	Offset, Bytes int64
 	Ready         int
@@ -127,6 +129,9 @@ type Program struct {
 	// GradBytes is the part of the Grad region that is gradient; what follows (tracked statistics, scalar
 	// outputs) is summed over lanes with it but has no part in its norm.
 	GradBytes int64
+	// Flag is the element of the Grad region where workers raise a flag that all of them see after the sum; −1 where the
+	// gradient is not shared.
+	Flag int
 	// Flat: the update phase moves whole groups of parameters at once, so that the Persist region must be laid
 	// out as planned here; a store that holds some of its tensors already does not fit.
 	Flat bool

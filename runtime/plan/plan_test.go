@@ -85,6 +85,11 @@ func TestBucketsCoverTheGradient(t *testing.T) {
 	}
 	require.Zero(t, at)
 	require.Greater(t, len(p.Buckets), 5)
+	require.Equal(t, -1, p.Flag)
+	shared := program(t, gpt(1, 1, 8, 4, 9), 1, plan.Options{Training: &plan.Training{Rule: rule, Shared: true}})
+	require.False(t, shared.Eager)
+	require.GreaterOrEqual(t, int64(shared.Flag)*4, shared.GradBytes)
+	require.Less(t, int64(shared.Flag)*4, shared.Sizes[plan.Grad])
 }
 
 // Random sizes and options: every plan passes its verifier (Compile runs it), and reusing memory never takes
