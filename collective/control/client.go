@@ -1,0 +1,380 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"ringo/collective/view"
+)
+
+// ErrStopping reports that no view comes any more because this worker was asked to stop.
+var ErrStopping = errors.New("control: asked to stop")
+
+const (
+	// welcomeTimeout is how long a worker waits for the launcher's first words.
+	welcomeTimeout = 10 * time.Second
+	// stopPatience is how long a worker that holds state waits for a view once it was asked to stop.
+	stopPatience = 2 * time.Second
+	// exitOrphan is the exit status of a worker whose launcher died.
+	exitOrphan = 3
+)
+
+// Client is the worker's end of the link. Its methods may be called from any goroutine.
+type Client struct {
+	conn    net.Conn
+	welcome Welcome
+	newest  atomic.Uint64
+	leaving atomic.Bool // Leave or Done was sent: the link's end is no surprise
+	stop    atomic.Pointer[Stop]
+	paused  atomic.Bool
+	stopped chan struct{} // closed when stop is set
+	lost    chan struct{} // closed when the link is gone
+	orphan  func(error)   // called when the launcher is gone; nil: nobody cares
+
+	mu      sync.Mutex
+	view    view.View
+	changed chan struct{} // closed and replaced when view or paused change
+	onView  func(epoch uint64)
+
+	out struct {
+		sync.Mutex
+		buf []byte
+	}
+}
+
+// Attach connects to the launcher that started this process. It returns nil, nil where there is none. When
+// the launcher goes before the worker has said Leave or Done, the process ends: a worker without its
+// launcher can never be part of a view again.
+func Attach() (*Client, error) {
+	v := os.Getenv(EnvFD)
+	if v == "" {
+		return nil, nil
+	}
+	fd, err := strconv.Atoi(v)
+	if err != nil || fd < 3 {
+		return nil, fmt.Errorf("control: %s is %q, expected the number of an open file, 3 or more; ringo launch sets it", EnvFD, v)
+	}
+	f := os.NewFile(uintptr(fd), "control")
+	conn, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("control: file %d is no socket (%w); ringo launch makes one and sets %s", fd, err, EnvFD)
+	}
+	// Children of the worker must not believe that they have the link.
+	os.Unsetenv(EnvFD)
+	c, err := newClient(conn)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	go c.preempt(term)
+	c.start(func(err error) {
+		fmt.Fprintf(os.Stderr, "ringo: worker %s ends: its launcher is gone (%v)\n", c.ID(), err)
+		os.Exit(exitOrphan)
+	})
+	return c, nil
+}
+
+// preempt takes a SIGTERM for the order to leave.
+func (c *Client) preempt(term chan os.Signal) {
+	select {
+	case <-term:
+		c.setStop(&Stop{Reason: "SIGTERM"})
+	case <-c.lost:
+	}
+	signal.Stop(term)
+}
+
+// newClient says hello and hears the welcome.
+func newClient(conn net.Conn) (*Client, error) {
+	c := &Client{conn: conn, stopped: make(chan struct{}), lost: make(chan struct{}), changed: make(chan struct{})}
+	if err := c.send(kindHello, hello()); err != nil {
+		return nil, err
+	}
+	// Nothing is read beyond the welcome, so that run may make a reader of its own.
+	r := reader{r: conn}
+	if err := conn.SetReadDeadline(time.Now().Add(welcomeTimeout)); err != nil {
+		return nil, err
+	}
+	k, b, err := r.next()
+	if err == nil {
+		err = checkHello(k, b)
+	}
+	if err == nil {
+		k, b, err = r.next()
+	}
+	if err == nil && k != kindWelcome {
+		err = fmt.Errorf("a %v frame came first", k)
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &c.welcome)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("control: no welcome from the launcher: %w", err)
+	}
+	return c, conn.SetReadDeadline(time.Time{})
+}
+
+// start begins to listen to the launcher. orphan is called when it dies.
+func (c *Client) start(orphan func(error)) {
+	c.orphan = orphan
+	go c.run()
+}
+
+func (c *Client) run() {
+	r := reader{r: c.conn}
+	for {
+		k, b, err := r.next()
+		if err == nil {
+			err = c.handle(k, b)
+		}
+		if err == nil {
+			continue
+		}
+		close(c.lost)
+		c.conn.Close()
+		if errors.Is(err, io.EOF) {
+			err = ErrLost
+		}
+		if !c.leaving.Load() && c.orphan != nil {
+			c.orphan(err)
+		}
+		return
+	}
+}
+
+func (c *Client) handle(k kind, b []byte) error {
+	switch k {
+	case kindView:
+		var v view.View
+		if err := json.Unmarshal(b, &v); err != nil {
+			return fmt.Errorf("control: a view that cannot be read: %w", err)
+		}
+		c.setView(v)
+	case kindStop:
+		s := new(Stop)
+		if err := json.Unmarshal(b, s); err != nil {
+			return fmt.Errorf("control: an order to stop that cannot be read: %w", err)
+		}
+		c.setStop(s)
+	case kindPause:
+		if len(b) != 1 {
+			return fmt.Errorf("control: a pause of %d bytes, expected 1", len(b))
+		}
+		c.mu.Lock()
+		c.paused.Store(b[0] != 0)
+		c.announce()
+		c.mu.Unlock()
+	default:
+		return fmt.Errorf("control: a launcher does not send %v frames", k)
+	}
+	return nil
+}
+
+func (c *Client) setView(v view.View) {
+	c.mu.Lock()
+	if v.Epoch <= c.newest.Load() {
+		c.mu.Unlock()
+		return
+	}
+	c.view = v
+	c.newest.Store(v.Epoch)
+	c.announce()
+	tell := c.onView
+	c.mu.Unlock()
+	if tell != nil {
+		tell(v.Epoch)
+	}
+}
+
+// announce wakes those who wait for a change. mu is held.
+func (c *Client) announce() {
+	close(c.changed)
+	c.changed = make(chan struct{})
+}
+
+func (c *Client) setStop(s *Stop) {
+	if c.stop.CompareAndSwap(nil, s) {
+		close(c.stopped)
+	} else if s.All {
+		c.stop.Store(s)
+	}
+}
+
+// ID is the worker's ID in views.
+func (c *Client) ID() string { return c.welcome.ID }
+
+// Welcome is what the launcher said first.
+func (c *Client) Welcome() Welcome { return c.welcome }
+
+// Job is what the worker needs to know of its job.
+func (c *Client) Job() Job { return c.welcome.Job }
+
+// Newest is the epoch of the newest view that arrived, with or without this worker; 0 before the first.
+func (c *Client) Newest() uint64 { return c.newest.Load() }
+
+// OnView sets the function that is called when a newer view arrives, to end the ring of an older one. It is
+// called on the link's own goroutine and must not wait for anything.
+func (c *Client) OnView(fn func(epoch uint64)) {
+	c.mu.Lock()
+	c.onView = fn
+	c.mu.Unlock()
+}
+
+// View waits for a view with an epoch above after that has this worker in it, and returns the newest. It
+// fails with ErrLost when the launcher is gone. Once the worker was asked to stop it fails with ErrStopping:
+// at once where after is 0 (the worker was in no view yet, nothing is lost), else when no view came for 2 s.
+func (c *Client) View(ctx context.Context, after uint64) (view.View, error) {
+	stopped := c.stopped
+	var late <-chan time.Time
+	for {
+		c.mu.Lock()
+		v, changed := c.view, c.changed
+		c.mu.Unlock()
+		if v.Epoch > after && v.Rank(c.welcome.ID) >= 0 {
+			return v, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return view.View{}, ctx.Err()
+		case <-c.lost:
+			return view.View{}, ErrLost
+		case <-late:
+			return view.View{}, ErrStopping
+		case <-stopped:
+			if after == 0 {
+				return view.View{}, ErrStopping
+			}
+			stopped, late = nil, time.After(stopPatience)
+		}
+	}
+}
+
+// Gate holds the worker while its host is cut off from most others: call it before every step. Then nobody else may
+// count this worker out while it still steps. It costs one atomic read while nothing is wrong. It lets go when a view
+// newer than epoch has arrived, and fails with ErrStopping when the worker is asked to stop meanwhile.
+func (c *Client) Gate(ctx context.Context, epoch uint64) error {
+	for c.paused.Load() && c.Newest() <= epoch {
+		c.mu.Lock()
+		changed := c.changed
+		c.mu.Unlock()
+		if !c.paused.Load() || c.Newest() > epoch {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-c.stopped:
+			return ErrStopping
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.lost:
+			return ErrLost
+		}
+	}
+	return nil
+}
+
+// Stopping reports whether the worker was asked to finish its step and leave: by its launcher, or by a
+// SIGTERM of its own.
+func (c *Client) Stopping() bool { return c.stop.Load() != nil }
+
+// StoppingAll reports whether all workers of this host were asked to.
+func (c *Client) StoppingAll() bool { s := c.stop.Load(); return s != nil && s.All }
+
+// StopReason says why the worker was asked to stop; "" where it was not.
+func (c *Client) StopReason() string {
+	if s := c.stop.Load(); s != nil {
+		return s.Reason
+	}
+	return ""
+}
+
+// Lost is closed when the link is gone.
+func (c *Client) Lost() <-chan struct{} { return c.lost }
+
+// Ready says that this worker listens at addr for other workers, and asks for a place in the next view.
+func (c *Client) Ready(addr, device string) error {
+	return c.sendJSON(kindReady, &Ready{addr, device})
+}
+
+// Broken says that the ring of a view failed. peer is the worker that could not be reached, "" where that is
+// not known.
+func (c *Client) Broken(epoch uint64, peer string, err error) error {
+	b := &Broken{Epoch: epoch, Peer: peer}
+	if err != nil {
+		b.Err = shorten(err.Error())
+	}
+	return c.sendJSON(kindBroken, b)
+}
+
+// Progress reports how far this worker is. It does not allocate.
+func (c *Client) Progress(p Progress) error {
+	var b [progressSize]byte
+	return c.send(kindProgress, p.append(b[:0]))
+}
+
+// Event hands a metrics event, one JSON object, to the launcher's sinks.
+func (c *Client) Event(line []byte) error { return c.send(kindEvent, line) }
+
+// Leave says that this worker has left the ring for good.
+func (c *Client) Leave(reason string) error {
+	c.leaving.Store(true)
+	return c.sendJSON(kindLeave, &Leave{shorten(reason)})
+}
+
+// Done says that the run is finished. result is for the launcher's caller.
+func (c *Client) Done(result []byte) error {
+	c.leaving.Store(true)
+	return c.send(kindDone, result)
+}
+
+// Close ends the link without a word, as death would.
+func (c *Client) Close() error {
+	c.leaving.Store(true)
+	return c.conn.Close()
+}
+
+func (c *Client) sendJSON(k kind, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return c.send(k, b)
+}
+
+func (c *Client) send(k kind, payload []byte) error {
+	c.out.Lock()
+	defer c.out.Unlock()
+	var err error
+	if c.out.buf, err = appendFrame(c.out.buf[:0], k, payload); err != nil {
+		return err
+	}
+	if _, err = c.conn.Write(c.out.buf); err != nil {
+		return fmt.Errorf("%w: %v", ErrLost, err)
+	}
+	return nil
+}
+
+// maxReason bounds the texts that workers give as reasons, in bytes.
+const maxReason = 1 << 10
+
+func shorten(s string) string {
+	if len(s) > maxReason {
+		s = s[:maxReason]
+	}
+	return s
+}

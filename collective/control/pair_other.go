@@ -1,0 +1,13 @@
+//go:build !unix
+
+package control
+
+import (
+	"errors"
+	"net"
+	"os"
+)
+
+func pair() (net.Conn, *os.File, error) {
+	return nil, nil, errors.New("control: launching workers needs socket pairs, which this system lacks; use ringo train")
+}
