@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 
@@ -34,6 +33,7 @@ func Need(t testing.TB) {
 // Session is a model loaded into ONNX Runtime. Run is safe for concurrent use.
 type Session struct {
 	Inputs, Outputs []string
+	scalars         []*row // by output: its type where it has no dimensions, which must be allocated beforehand
 	s               *onnx.DynamicAdvancedSession
 }
 
@@ -71,6 +71,13 @@ func open(path string, o Options) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{Inputs: names(in), Outputs: names(out)}
+	for _, x := range out {
+		var r *row
+		if len(x.Dimensions) == 0 {
+			r = elementType(x.DataType)
+		}
+		s.scalars = append(s.scalars, r)
+	}
 	s.s, err = onnx.NewDynamicAdvancedSession(path, s.Inputs, s.Outputs, so)
 	return s, err
 }
@@ -97,13 +104,29 @@ func (s *Session) Metadata(key string) (string, error) {
 // Run computes the outputs for inputs, both by name. Tensors in 16-bit floating point have no form here.
 func (s *Session) Run(inputs map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
 	in, out := make([]onnx.Value, len(s.Inputs)), make([]onnx.Value, len(s.Outputs))
+	failed := true
 	defer func() {
-		for _, v := range slices.Concat(in, out) {
+		for _, v := range in {
 			if v != nil {
 				_ = v.Destroy()
 			}
 		}
+		for i, v := range out {
+			if v != nil && (!failed || s.scalars[i] != nil) { // a failed run leaves nil pointers in what it was to allocate
+				_ = v.Destroy()
+			}
+		}
 	}()
+	for i, r := range s.scalars {
+		if r == nil {
+			continue
+		}
+		v, err := r.scalar()
+		if err != nil {
+			return nil, err
+		}
+		out[i] = v
+	}
 	for i, name := range s.Inputs {
 		t := inputs[name]
 		if t == nil {
@@ -122,6 +145,7 @@ func (s *Session) Run(inputs map[string]*tensor.Tensor) (map[string]*tensor.Tens
 	if err := s.s.Run(in, out); err != nil {
 		return nil, err
 	}
+	failed = false
 	result := map[string]*tensor.Tensor{}
 	for i, name := range s.Outputs {
 		t, err := unwrap(out[i])

@@ -1,0 +1,172 @@
+// Package exporttest owns what tests of exports share: tiny models with random weights, their outputs as ringo
+// computes them, and other people's software where it is installed. It must not know of formats.
+package exporttest
+
+import (
+	"errors"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"ringo/export"
+	"ringo/kernels"
+	"ringo/models"
+	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
+)
+
+// Configs are tiny models of every kind.
+var Configs = map[string]models.Config{
+	"mlp":               {Name: "mlp", Input: []int{1, 5, 4}, Classes: 3, Sizes: []int{16, 8}},
+	"mlp-embedded":      {Name: "mlp", Input: []int{5}, Classes: 2, Sizes: []int{8}, Categories: []int{4, 7}, Embed: 3},
+	"convnet":           {Name: "convnet", Input: []int{1, 12, 12}, Classes: 10, Channels: []int{4, 6}, Hidden: 16},
+	"resnet20":          {Name: "resnet", Input: []int{3, 16, 16}, Classes: 10, Layers: 20, Width: 4},
+	"resnet18":          {Name: "resnet", Input: []int{3, 20, 20}, Classes: 5, Layers: 18, Width: 4},
+	"gpt":               {Name: "gpt", Layers: 2, Heads: 2, Width: 32, Context: 16, Vocab: 61},
+	"llama":             {Name: "llama", Layers: 2, Heads: 4, KVHeads: 2, Width: 32, Hidden: 48, Context: 16, Vocab: 64},
+	"llama-interleaved": {Name: "llama", Layers: 2, Heads: 4, KVHeads: 4, Width: 32, Hidden: 64, Context: 12, Vocab: 64, RopeInterleaved: true, Tied: true, RopeBase: 5000},
+}
+
+// Random returns a model of a configuration and weights that are far from their start: none is zero or one, so a
+// forgotten bias, gain or running statistic shows.
+func Random(t testing.TB, cfg models.Config, seed uint64) (*models.Model, export.Weights) {
+	t.Helper()
+	m, err := models.New(cfg)
+	require.NoError(t, err)
+	g, err := export.Forward(m, nil).Build(1, max(m.Context, 1))
+	require.NoError(t, err)
+	w := export.Tensors{}
+	for i, v := range append(append([]*graph.Value{}, g.Params...), g.States...) {
+		x := tensor.New(tensor.F32, v.Shape...)
+		p := tensor.NewPhilox(seed, uint64(i))
+		switch name := v.Node.Name; {
+		case len(v.Shape) > 1:
+			rows := v.Shape[1:].Size()
+			p.FillNormal(tensor.Data[float32](x), 0, float32(1/math.Sqrt(float64(rows))))
+		case filepath.Ext(name) == ".bias" || filepath.Ext(name) == ".running_mean":
+			p.FillNormal(tensor.Data[float32](x), 0, 0.2)
+		default:
+			p.FillUniform(tensor.Data[float32](x), 0.6, 1.4)
+		}
+		w[v.Node.Name] = x
+	}
+	return m, w
+}
+
+// Run feeds a model random inputs and returns them with the logits of ringo's own kernels.
+func Run(t testing.TB, m *models.Model, w export.Weights, batch, seq int) (map[string]*tensor.Tensor, *tensor.Tensor) {
+	t.Helper()
+	g, err := export.Forward(m, w).Build(batch, seq)
+	require.NoError(t, err)
+	in := map[string]*tensor.Tensor{}
+	feeds := map[*graph.Value]*tensor.Tensor{}
+	for i, v := range g.Inputs {
+		x := tensor.New(v.DType, v.Shape...)
+		p := tensor.NewPhilox(uint64(batch*100+seq), uint64(i))
+		if v.DType == tensor.F32 {
+			p.FillNormal(tensor.Data[float32](x), 0, 1)
+		} else {
+			ids(tensor.Data[int32](x), p, m, v)
+		}
+		in[v.Node.Name], feeds[v] = x, x
+	}
+	for _, v := range append(append([]*graph.Value{}, g.Params...), g.States...) {
+		x := tensor.New(v.DType, v.Shape...)
+		require.NoError(t, w.Read(v.Node.Name, x.Bytes()))
+		feeds[v] = x
+	}
+	vals, err := kernels.Eval(g, feeds, false)
+	require.NoError(t, err)
+	return in, vals[g.Find(models.Logits)]
+}
+
+// ids draws token ids, or values of category columns.
+func ids(dst []int32, p tensor.Philox, m *models.Model, v *graph.Value) {
+	draw := make([]float32, len(dst))
+	p.FillUniform(draw, 0, 1)
+	for i, u := range draw {
+		n := m.Vocab
+		if v.Node.Name == models.Categories {
+			n = m.Categories[i%len(m.Categories)]
+		}
+		dst[i] = int32(u * float32(n))
+	}
+}
+
+// Decode builds one step of generation, which no format has a place for.
+func Decode(m *models.Model) func(batch, seq int) (*graph.Graph, error) {
+	return func(batch, _ int) (*graph.Graph, error) {
+		return graph.Build(func(g *graph.Graph) { _ = m.Decode(g, batch, m.Context) })
+	}
+}
+
+// Empty checks that a failed export left nothing in a folder.
+func Empty(t testing.TB, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}
+
+// PythonVar names a Python interpreter for checks against other people's packages.
+const PythonVar = "RINGO_PYTHON"
+
+var (
+	pythons = map[string]string{}
+	lock    sync.Mutex
+)
+
+// Python returns an interpreter that has a package, "" where there is none: the one that PythonVar names, else
+// python3 of the path.
+func Python(pkg string) string {
+	lock.Lock()
+	defer lock.Unlock()
+	if p, ok := pythons[pkg]; ok {
+		return p
+	}
+	found := ""
+	for _, p := range []string{os.Getenv(PythonVar), "python3"} {
+		if p == "" || found != "" {
+			continue
+		}
+		if exec.Command(p, "-c", "import importlib.util,sys; sys.exit(importlib.util.find_spec('"+pkg+"') is None)").Run() == nil {
+			found = p
+		}
+	}
+	pythons[pkg] = found
+	return found
+}
+
+// ErrDiskFull is what a full disk answers.
+var ErrDiskFull = errors.New("no space left on device")
+
+// FullDisk is a file system on which only so many bytes fit.
+type FullDisk struct {
+	export.OS
+	Left int
+}
+
+// Create makes a file whose writes use up the disk.
+func (d *FullDisk) Create(path string) (export.SyncWriter, error) {
+	f, err := d.OS.Create(path)
+	return &fullFile{f, d}, err
+}
+
+type fullFile struct {
+	export.SyncWriter
+	disk *FullDisk
+}
+
+func (f *fullFile) Write(p []byte) (int, error) {
+	n := min(len(p), f.disk.Left)
+	f.disk.Left -= n
+	if _, err := f.SyncWriter.Write(p[:n]); err != nil || n == len(p) {
+		return n, err
+	}
+	return n, ErrDiskFull
+}
