@@ -40,7 +40,7 @@ func gptLogits(n *net, in samples) (logits *graph.Value) {
 		x := n.Add(n.Embedding(wte, in.tokens), n.positions(in.tokens.Shape[1])) // (B,T,C)
 		x = n.dropout(x)
 		for i := range c.Layers {
-			n.Scope(fmt.Sprintf("h.%d", i), func() { x = n.gptBlock(x) })
+			n.block(fmt.Sprintf("h.%d", i), func() { x = n.gptBlock(x) })
 		}
 		logits = n.LinearT(n.layerNorm("ln_f", x), wte, nil) // (B,T,V)
 	})

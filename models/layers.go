@@ -134,3 +134,6 @@ func (n *net) attend(qkv *graph.Value, heads, kvHeads, dim int) *graph.Value {
 	y := n.AttentionCached(q, k, v, n.pos, a) // (B,T,H,D)
 	return n.Reshape(y, b, t, heads*dim)
 }
+
+// block is Scope for one of the model's repeated parts.
+func (n *net) block(name string, fn func()) { n.Block(func() { n.Scope(name, fn) }) }

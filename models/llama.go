@@ -56,7 +56,7 @@ func llamaLogits(n *net, in samples) *graph.Value {
 		embed = n.weight("embed_tokens.weight", graph.Normal(llamaStd), false, c.Vocab, c.Width)
 		x = n.dropout(n.Embedding(embed, in.tokens)) // (B,T,C)
 		for i := range c.Layers {
-			n.Scope(fmt.Sprintf("layers.%d", i), func() { x = n.llamaBlock(x) })
+			n.block(fmt.Sprintf("layers.%d", i), func() { x = n.llamaBlock(x) })
 		}
 		x = n.rmsNorm("norm", x)
 	})

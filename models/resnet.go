@@ -67,7 +67,7 @@ func resnetLogits(n *net, in samples) *graph.Value {
 			if s > 0 && b == 0 {
 				stride = 2
 			}
-			n.Scope(fmt.Sprintf("layer%d.%d", s+1, b), func() { x = n.basicBlock(x, c.Width<<s, stride, project) })
+			n.block(fmt.Sprintf("layer%d.%d", s+1, b), func() { x = n.basicBlock(x, c.Width<<s, stride, project) })
 		}
 	}
 	return n.linear("fc", n.GlobalAvgPool(x), c.Classes, false)

@@ -21,6 +21,8 @@ func (g *Graph) Gradient(loss *Value, seed float64, wrt []*Value) (grads []*Valu
 	if !need[loss] {
 		return make([]*Value, len(wrt)), nil
 	}
+	g.back = true
+	defer func() { g.back = false }()
 	cot := map[*Value]*Value{loss: g.Fill(seed, loss.DType, loss.Shape...)}
 	for i := loss.Node.ID; i >= 0; i-- {
 		g.backward(g.Nodes[i], need, cot)

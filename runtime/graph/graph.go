@@ -41,6 +41,10 @@ type Node struct {
 	In    []*Value
 	Out   []*Value
 	Name  string // scope path such as "h.0.attn.qkv"; for people only
+	// Block numbers the repeated part of a model that the node belongs to (see Graph.Block), 0 outside of any.
+	Block int
+	// Backward marks nodes of the backward pass; Again marks those that compute a forward value once more in it.
+	Backward, Again bool
 }
 
 // Graph is a DAG under construction or complete. It is not safe for concurrent use while it is built.
@@ -52,6 +56,9 @@ type Graph struct {
 	Outputs []Output // read after a run
 	Tracked []Track
 	scope   []string
+	block   int  // of nodes made now
+	blocks  int  // made so far
+	back    bool // nodes made now belong to the backward pass
 	names   map[string]*Value
 }
 
@@ -117,7 +124,7 @@ func (g *Graph) ApplyN(op string, attrs any, in ...*Value) []*Value {
 	if !ok {
 		panic(&Error{op, g.path(""), fmt.Errorf("no such op in the table")})
 	}
-	n := &Node{ID: len(g.Nodes), Op: row, Attrs: attrs, In: in, Name: g.path("")}
+	n := &Node{ID: len(g.Nodes), Op: row, Attrs: attrs, In: in, Name: g.path(""), Block: g.block, Backward: g.back}
 	if err := n.infer(); err != nil {
 		panic(&Error{op, n.Name, err})
 	}
@@ -148,6 +155,15 @@ func (n *Node) infer() error {
 func (g *Graph) Scope(name string, fn func()) {
 	g.scope = append(g.scope, name)
 	defer func() { g.scope = g.scope[:len(g.scope)-1] }()
+	fn()
+}
+
+// Block runs fn, whose nodes are one block of the model: a part between whose ends the backward pass may compute everything
+// once more instead of keeping it (plan.Options.Recompute). Blocks do not nest.
+func (g *Graph) Block(fn func()) {
+	g.blocks++
+	g.block = g.blocks
+	defer func() { g.block = 0 }()
 	fn()
 }
 

@@ -19,6 +19,7 @@ type pass struct {
 var passes = []pass{
 	{"differentiate", false, differentiate},
 	{"simplify", true, simplify},
+	{"recompute", false, recompute},
 	{"fuse-loss", true, fuseLoss},
 	{"fuse-epilogue", true, fuseEpilogue},
 	{"fuse-residual", true, fuseResidual},

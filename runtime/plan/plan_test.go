@@ -92,6 +92,28 @@ func TestBucketsCoverTheGradient(t *testing.T) {
 	require.Less(t, int64(shared.Flag)*4, shared.Sizes[plan.Grad])
 }
 
+// Each way of computing again takes less memory than the one before; an unknown one is refused.
+func TestRecompute(t *testing.T) {
+	t.Parallel()
+	var last int64
+	for _, how := range []string{"none", "gelu", "norm", "block"} {
+		p := program(t, gpt(6, 4, 64, 64, 100), 8, plan.Options{Training: &plan.Training{Rule: rule, Clip: 1}, Recompute: how})
+		peak := p.PeakWork()
+		t.Logf("%s: %d bytes, %d instructions", how, peak, len(p.Instrs))
+		if how != "none" {
+			require.Less(t, peak, last, how)
+		}
+		if how == "block" {
+			require.Less(t, peak, last/2)
+		}
+		last = peak
+	}
+	g, err := graph.Build(func(g *graph.Graph) { g.Output("y", g.Exp(g.Input("x", tensor.F32, 2))) })
+	require.NoError(t, err)
+	_, err = plan.Compile(g, plan.Options{Recompute: "all"})
+	require.ErrorContains(t, err, `recompute "all": expected none, gelu, norm or block`)
+}
+
 // Random sizes and options: every plan passes its verifier (Compile runs it), and reusing memory never takes
 // more than not reusing it.
 func TestRandomPlans(t *testing.T) {

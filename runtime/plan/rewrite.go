@@ -46,7 +46,7 @@ func (r *rewriter) roots() []*graph.Value {
 func (r *rewriter) add(at *graph.Node, op string, attrs any, in ...*graph.Value) []*graph.Value {
 	out := r.g.ApplyN(op, attrs, in...)
 	n := out[0].Node
-	n.Name = at.Name
+	n.Name, n.Block, n.Backward, n.Again = at.Name, at.Block, at.Backward, at.Again
 	r.prio[n] = r.prio[at]
 	for _, v := range in {
 		r.uses[v]++

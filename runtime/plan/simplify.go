@@ -154,7 +154,7 @@ func merge(r *rewriter) {
 		if n.Op.Leaf || len(n.Op.Mutates) > 0 {
 			continue
 		}
-		key := fmt.Sprintf("%s %+v", n.Op.Name, n.Attrs)
+		key := fmt.Sprintf("%s %+v %v", n.Op.Name, n.Attrs, n.Again) // what is computed again is not to be kept
 		for _, v := range n.In {
 			key += fmt.Sprintf(" %d.%d", v.Node.ID, v.Index)
 		}
