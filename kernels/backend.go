@@ -157,6 +157,7 @@ func (e *exec) bind(reference bool) error {
 		call := &Call{Op: in.Op.Name, Attrs: in.Attrs, Precision: e.p.Precision}
 		for _, r := range in.In {
 			call.In = append(call.In, e.view(r))
+			call.Const = append(call.Const, e.p.Consts[r.Buf] != nil)
 		}
 		for _, r := range in.Out {
 			call.Out = append(call.Out, e.view(r))

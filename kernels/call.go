@@ -39,6 +39,8 @@ type Call struct {
 	// Precision is what matrix products may round their factors to: F32 (full) or BF16 (with f32
 	// accumulation). The reference ignores it.
 	Precision tensor.DType
+	// Const says which inputs hold what they always will when the call is bound: a kernel may pack them then. Nil: none.
+	Const []bool
 }
 
 // Ref computes a call in the plainest way, in float64. It defines the right answer; it may allocate.

@@ -10,17 +10,20 @@ import (
 // scans it, and pages that nobody touches cost nothing.
 type Arena struct{ Bytes []byte }
 
-// NewArena maps n zeroed bytes. It returns an error where the system refuses them.
+// readPast is what integer kernels may read, and ignore, behind the end of their input.
+const readPast = 64
+
+// NewArena maps n zeroed bytes, with readable memory behind them. It returns an error where the system refuses them.
 func NewArena(n int) (*Arena, error) {
 	if n == 0 {
 		return &Arena{}, nil
 	}
-	b, err := syscall.Mmap(-1, 0, n, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	b, err := syscall.Mmap(-1, 0, n+readPast, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		return nil, fmt.Errorf("arena of %d bytes: %w; use a smaller batch or model", n, err)
 	}
 	adviseHugePages(b)
-	a := &Arena{Bytes: b}
+	a := &Arena{Bytes: b[:n]}
 	runtime.SetFinalizer(a, (*Arena).Close)
 	return a, nil
 }
@@ -30,7 +33,7 @@ func (a *Arena) Close() error {
 	if a.Bytes == nil {
 		return nil
 	}
-	b := a.Bytes
+	b := a.Bytes[:cap(a.Bytes)]
 	a.Bytes = nil
 	runtime.SetFinalizer(a, nil)
 	return syscall.Munmap(b)
