@@ -1,0 +1,117 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"fmt"
+	"strconv"
+
+	"gorgonia.org/cu"
+
+	"ringo/cuda/driver"
+	"ringo/cuda/soft"
+	"ringo/kernels"
+	"ringo/runtime/backend"
+	"ringo/runtime/plan"
+)
+
+// Backend runs programs on one GPU, or on the software CUDA device.
+type Backend struct{ d *device }
+
+var _ backend.Backend = (*Backend)(nil)
+
+func init() {
+	backend.Register("cuda", func(spec string, _ backend.Options) (backend.Backend, error) { return Open(spec, "") })
+	backend.Register("soft", func(spec string, _ backend.Options) (backend.Backend, error) {
+		library, err := soft.Library()
+		if err != nil {
+			return nil, err
+		}
+		return Open(spec, library)
+	})
+}
+
+// Open opens device number spec ("" means 0) of a driver library: "" is the system's, else the software device's
+// path. It returns an error that says why where there is no driver or no such device.
+func Open(spec, library string) (*Backend, error) {
+	what, ordinal := "cuda", 0
+	if library != "" {
+		what = "soft"
+	}
+	if spec != "" {
+		var err error
+		if ordinal, err = strconv.Atoi(spec); err != nil {
+			return nil, fmt.Errorf("device %s:%s: write the device's number, such as %s:0", what, spec, what)
+		}
+	}
+	if err := driver.Open(library); err != nil {
+		return nil, fmt.Errorf("device %s: %w", what, err)
+	}
+	d, err := openDevice(ordinal, library != "")
+	if err != nil {
+		return nil, fmt.Errorf("device %s: %w", what, err)
+	}
+	return &Backend{d}, nil
+}
+
+// Name is "cuda" or "soft".
+func (b *Backend) Name() string {
+	if b.d.soft {
+		return "soft"
+	}
+	return "cuda"
+}
+
+// Describe names the GPU and its memory, or says plainly that there is none.
+func (b *Backend) Describe() string {
+	if b.d.soft {
+		return fmt.Sprintf("soft:%d, a software simulation of a CUDA device on the CPU: for tests, slow, its times mean nothing", b.d.ordinal)
+	}
+	total, _ := b.d.ordinal.TotalMem()
+	return fmt.Sprintf("cuda:%d, %s, %d GiB, %d multiprocessors, driver for CUDA %d.%d", b.d.ordinal, b.d.name, total>>30, b.d.info.SMs, cu.Version()/1000, cu.Version()%1000/10)
+}
+
+// Close gives back what the device holds. Programs and stores are closed before.
+func (b *Backend) Close() error {
+	if err := b.d.enter(); err != nil {
+		return err
+	}
+	defer b.d.leave()
+	for _, m := range b.d.modules {
+		if err := m.Unload(); err != nil {
+			return err
+		}
+	}
+	for _, s := range []*cu.Stream{&b.d.compute, &b.d.copies} {
+		if err := s.Synchronize(); err != nil {
+			return err
+		}
+	}
+	return b.d.ordinal.ReleasePrimaryCtx()
+}
+
+// NewStore returns an empty store on the device.
+func (b *Backend) NewStore() backend.Store {
+	return &store{d: b.d, byName: map[string]kernels.DeviceView{}}
+}
+
+// Compile binds every instruction to device memory and captures the program's phases.
+func (b *Backend) Compile(p *plan.Program, s backend.Store) (backend.Executable, error) {
+	st, ok := s.(*store)
+	if !ok || st.d != b.d {
+		return nil, fmt.Errorf("cuda: the store belongs to another backend")
+	}
+	missing, err := st.missing(p)
+	if err != nil {
+		return nil, fmt.Errorf("cuda: %w", err)
+	}
+	if err := b.d.enter(); err != nil {
+		return nil, err
+	}
+	defer b.d.leave()
+	e, err := (&compiling{d: b.d, p: p, store: st, missing: missing}).compile()
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}

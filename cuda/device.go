@@ -1,0 +1,159 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+
+	"gorgonia.org/cu"
+
+	"ringo/cuda/driver"
+	"ringo/kernels"
+)
+
+// device is one GPU with its primary context, two streams and the kernels that were asked for. Its driver calls
+// run between enter and leave: on a locked OS thread, with the context current, one goroutine at a time.
+type device struct {
+	sync.Mutex
+	ordinal   cu.Device
+	soft      bool
+	name      string
+	ctx       cu.CUContext
+	compute   cu.Stream // programs
+	copies    cu.Stream // inputs on their way to the device
+	modules   []cu.Module
+	functions map[string]*function
+	info      kernels.DeviceInfo
+}
+
+// function is a kernel as the driver knows it.
+type function struct {
+	handle  cu.Function
+	params  []int // sizes of its parameters, where known
+	checked bool
+	shared  int // dynamic shared memory that it may ask for
+}
+
+// openDevice takes a device of the driver that is open and loads the kernels' images.
+func openDevice(ordinal int, soft bool) (*device, error) {
+	n, err := cu.NumDevices()
+	if err != nil {
+		return nil, fmt.Errorf("counting devices: %w", err)
+	}
+	if ordinal < 0 || ordinal >= n {
+		return nil, fmt.Errorf("device %d does not exist: this machine has %d, numbered from 0", ordinal, n)
+	}
+	d := &device{ordinal: cu.Device(ordinal), soft: soft, functions: map[string]*function{}}
+	if d.ctx, err = d.ordinal.RetainPrimaryCtx(); err != nil {
+		return nil, fmt.Errorf("device %d: %w", ordinal, err)
+	}
+	if err := d.enter(); err != nil {
+		return nil, err
+	}
+	defer d.leave()
+	if err := d.describe(); err != nil {
+		return nil, err
+	}
+	if d.compute, err = cu.MakeStream(cu.NonBlocking); err != nil {
+		return nil, err
+	}
+	if d.copies, err = cu.MakeStream(cu.NonBlocking); err != nil {
+		return nil, err
+	}
+	images, err := images(d.info.Capability, soft)
+	if err != nil {
+		return nil, err
+	}
+	for _, image := range images {
+		m, err := cu.LoadData(image)
+		if err != nil {
+			return nil, fmt.Errorf("loading the kernels on %s: %w; its driver may be older than CUDA 12", d.name, err)
+		}
+		d.modules = append(d.modules, m)
+	}
+	return d, nil
+}
+
+func (d *device) describe() (err error) {
+	if d.name, err = d.ordinal.Name(); err != nil {
+		return err
+	}
+	for i := range d.name { // the driver fills a buffer; what follows the first NUL is not name
+		if d.name[i] == 0 {
+			d.name = d.name[:i]
+			break
+		}
+	}
+	get := func(a cu.DeviceAttribute) (v int) {
+		if err == nil {
+			v, err = d.ordinal.Attribute(a)
+		}
+		return v
+	}
+	d.info = kernels.DeviceInfo{
+		SMs: get(cu.MultiprocessorCount), Shared: get(maxSharedOptin),
+		Capability: 10*get(cu.ComputeCapabilityMajor) + get(cu.ComputeCapabilityMinor),
+	}
+	return err
+}
+
+// maxSharedOptin is CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN.
+const maxSharedOptin = cu.DeviceAttribute(97)
+
+// enter locks the device and the OS thread and makes the context current.
+func (d *device) enter() error {
+	d.Lock()
+	runtime.LockOSThread()
+	if err := cu.SetCurrentContext(d.ctx); err != nil {
+		d.leave()
+		return err
+	}
+	return nil
+}
+
+func (d *device) leave() {
+	runtime.UnlockOSThread()
+	d.Unlock()
+}
+
+// function looks a kernel up in the images.
+func (d *device) function(name string) (*function, error) {
+	if f := d.functions[name]; f != nil {
+		return f, nil
+	}
+	for _, m := range d.modules {
+		h, err := m.Function(name)
+		if err != nil {
+			continue
+		}
+		f := &function{handle: h, shared: 48 << 10}
+		f.params, f.checked = driver.ParamSizes(h)
+		d.functions[name] = f
+		return f, nil
+	}
+	return nil, fmt.Errorf("kernel %q is in no image: build the kernels again (make cuda)", name)
+}
+
+// allocate returns device memory, filled with zeros where zero is set. It is called between enter and leave.
+func (d *device) allocate(bytes int64, zero bool) (uint64, error) {
+	if bytes == 0 {
+		return 0, nil
+	}
+	p, err := cu.MemAlloc(bytes)
+	if err != nil {
+		return 0, err
+	}
+	if zero {
+		err = cu.MemsetD8Async(p, 0, bytes, d.compute)
+	}
+	return uint64(p), err
+}
+
+func (d *device) free(p uint64) error {
+	if p == 0 {
+		return nil
+	}
+	return cu.MemFree(cu.DevicePtr(p))
+}

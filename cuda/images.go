@@ -1,0 +1,68 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"compress/gzip"
+	"embed"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// compiled holds the kernels as `make cuda` built them: <family>.sm_80.cubin.gz and so on, and <family>.ptx.gz for
+// GPUs newer than any of those. Where no compiler was found only the README is there.
+//
+//go:embed image
+var compiled embed.FS
+
+// architectures lists compute capabilities that cubins are built for, best first. Code for one runs on later
+// minor versions of the same major one.
+var architectures = []int{90, 80}
+
+// images returns the kernels for a device. The software device brings its own: any image will do.
+func images(capability int, soft bool) ([]string, error) {
+	if soft {
+		return []string{"linked into the software device"}, nil
+	}
+	kind := ".ptx.gz"
+	for _, a := range architectures {
+		if a <= capability && a/10 == capability/10 {
+			kind = fmt.Sprintf(".sm_%d.cubin.gz", a)
+			break
+		}
+	}
+	entries, err := compiled.ReadDir("image")
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, e := range entries {
+		if !strings.HasSuffix(e.Name(), kind) {
+			continue
+		}
+		image, err := unpack("image/" + e.Name())
+		if err != nil {
+			return nil, fmt.Errorf("kernel image %s: %w", e.Name(), err)
+		}
+		out = append(out, image)
+	}
+	if out == nil {
+		return nil, fmt.Errorf("this binary has no kernels for compute capability %d.%d: build it with make cuda where a CUDA compiler is found", capability/10, capability%10)
+	}
+	return out, nil
+}
+
+func unpack(name string) (string, error) {
+	f, err := compiled.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		return "", err
+	}
+	raw, err := io.ReadAll(z)
+	return string(raw) + "\x00", err // PTX is read up to a NUL
+}

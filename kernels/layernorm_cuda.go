@@ -1,0 +1,84 @@
+//go:build cuda
+
+package kernels
+
+import "ringo/runtime/graph"
+
+// NORM_THREADS, NORM_COLS and NORM_ROWS of layernorm.cu.
+const (
+	normThreads = 256
+	normCols    = 32
+)
+
+func init() {
+	registerDevice("layernorm", func(c *DeviceCall) error {
+		return deviceLayerNorm(c, Null, c.In[1], c.In[2], Null, c.Out[0], c.Out[1], c.Out[2])
+	})
+	registerDevice("add_layernorm", func(c *DeviceCall) error {
+		return deviceLayerNorm(c, c.In[1].Ptr, c.In[2], c.In[3], c.Out[0].Ptr, c.Out[1], c.Out[2], c.Out[3])
+	})
+	registerDevice("layernorm_grad", deviceLayerNormGrad)
+}
+
+// normShape returns the rows and columns of x (…,C).
+func normShape(x DeviceView) (rows, cols int) {
+	cols = x.Shape[len(x.Shape)-1]
+	return x.Shape.Size() / cols, cols
+}
+
+// normSuffix names the kernel for activations x and parameters p: _f32_f32, _bf16_f32 or _bf16_bf16.
+func normSuffix(x, p DeviceView) (string, bool) {
+	sx, okX := suffix(x.DType)
+	sp, okP := suffix(p.DType)
+	return sx + sp, okX && okP && sx+sp != "_f32_bf16"
+}
+
+func deviceLayerNorm(c *DeviceCall, res uint64, gain, bias DeviceView, sum uint64, y, mean, rstd DeviceView) error {
+	x := c.In[0]
+	s, ok := normSuffix(x, gain)
+	if !ok || bias.DType != gain.DType {
+		return c.Uncovered()
+	}
+	rows, cols := normShape(x)
+	if rows == 0 {
+		return nil
+	}
+	eps := float32(c.Attrs.(graph.Norm).Eps)
+	return c.Launch("layernorm"+s, Grid(rows), Block(normThreads), 0, x, res, gain, bias, sum, y, mean, rstd, int32(cols), eps)
+}
+
+// normStretches cuts rows for the sums of parameter gradients: by shape alone, so that the order of the sums is
+// the same on every device. It returns the number of stretches and the rows of each.
+func normStretches(rows int) (stretches, stretch int) {
+	stretch = max(64, ceilDiv(rows, 128))
+	return ceilDiv(rows, stretch), stretch
+}
+
+// deviceLayerNormGrad sums the parameters' gradients first: dx may take the memory of dy or x.
+func deviceLayerNormGrad(c *DeviceCall) error {
+	dy, x, gain, mean, rstd, dres := c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], Null
+	if len(c.In) == 6 {
+		dres = c.In[5].Ptr
+	}
+	s, ok := normSuffix(x, gain)
+	if !ok || dy.DType != x.DType {
+		return c.Uncovered()
+	}
+	sx, _ := suffix(x.DType)
+	sp, _ := suffix(gain.DType)
+	rows, cols := normShape(x)
+	stretches, stretch := normStretches(rows)
+	partial := c.Scratch(int64(stretches) * 2 * int64(cols) * 4)
+	if rows > 0 {
+		err := c.Launch("layernorm_dparams"+sx, Grid(ceilDiv(cols, normCols), stretches), Block(normThreads), 0,
+			dy, x, mean, rstd, partial, int32(rows), int32(cols), int32(stretch))
+		if err != nil {
+			return err
+		}
+		if err = c.Launch("layernorm_dx"+s, Grid(rows), Block(normThreads), 0, dy, x, gain, mean, rstd, dres, c.Out[0], int32(cols)); err != nil {
+			return err
+		}
+	}
+	return c.Launch("norm_dparams_sum"+sp, Grid(ceilDiv(cols, normThreads)), Block(normThreads), 0,
+		partial, c.Out[1], c.Out[2], int32(cols), int32(stretches), int32(2))
+}
