@@ -130,7 +130,8 @@ var exact = map[string]bool{
 	"Dropout": true, "Reshape": true, "Flatten": true, "Transpose": true, "Slice": true, "Concat": true, "Expand": true,
 	"Trilu": true, "Gather": true, "GatherElements": true, "GatherND": true, "OneHot": true, "Scatter": true,
 	"ScatterElements": true, "ScatterND": true, "ReduceMax": true, "ArgMax": true, "TopK": true, "MaxPool": true,
-	"GlobalMaxPool": true,
+	"GlobalMaxPool": true, "QuantizeLinear": true, "DynamicQuantizeLinear": true, "QLinearMatMul": true, "QLinearConv": true,
+	"MatMulInteger": true, "ConvInteger": true,
 }
 
 // tolerance is the relative error allowed to an operator's results of an element type; ONNX's own runner allows

@@ -26,6 +26,9 @@ func init() {
 		// conv.go
 		"Conv": conv, "ConvTranspose": convTranspose, "MaxPool": maxPool, "AveragePool": averagePool,
 		"GlobalAveragePool": globalPool("mean"), "GlobalMaxPool": globalPool("max"),
+		// quant.go
+		"QuantizeLinear": quantizeLinear, "DequantizeLinear": dequantizeLinear, "DynamicQuantizeLinear": dynamicQuantize,
+		"QLinearMatMul": qlinearMatMul, "MatMulInteger": matMulInteger, "QLinearConv": qlinearConv, "ConvInteger": convInteger,
 		// norm.go
 		"BatchNormalization": batchNorm, "LayerNormalization": layerNorm, "RMSNormalization": rmsNorm,
 		"GroupNormalization": groupNorm, "InstanceNormalization": instanceNorm,

@@ -39,6 +39,7 @@ func Example() {
 	// Output:
 	// differentiate   matmul relu add
 	// simplify        matmul relu add
+	// int8            matmul relu add
 	// recompute       matmul relu add
 	// fuse-loss       matmul relu add
 	// fuse-epilogue   matmul

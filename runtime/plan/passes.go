@@ -19,6 +19,7 @@ type pass struct {
 var passes = []pass{
 	{"differentiate", false, differentiate},
 	{"simplify", true, simplify},
+	{"int8", true, fuseInt8},
 	{"recompute", false, recompute},
 	{"fuse-loss", true, fuseLoss},
 	{"fuse-epilogue", true, fuseEpilogue},
