@@ -34,4 +34,39 @@ $(OUT)/asan/%.o: $(DEVICE)/%.cpp $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/asan
 $(OUT)/soft $(OUT)/asan:
 	mkdir -p $@
 
-.PHONY: soft asan
+# Images: machine code for the GPUs in ARCHS, PTX for newer ones. NVCC names a toolkit's compiler, NVRTC the
+# compiler library; scripts/cuda.sh sets one of them.
+ARCHS := sm_80 sm_90
+IMAGES := $(foreach a,$(ARCHS),$(patsubst %,cuda/image/%.$(a).cubin.gz,$(FAMILIES))) $(patsubst %,cuda/image/%.ptx.gz,$(FAMILIES))
+ifdef NVCC
+cubin = $(NVCC) -std=c++17 -O3 -lineinfo -Werror all-warnings -Ikernels -cubin -arch=$1 -Xptxas -v -o $3 $2 2>&1
+ptx = $(NVCC) -std=c++17 -O3 -lineinfo -Werror all-warnings -Ikernels -ptx -arch=compute_80 -o $2 $1 2>&1
+else
+cubin = $(OUT)/nvrtc $(NVRTC) $1 $2 $3 -Ikernels
+ptx = $(OUT)/nvrtc $(NVRTC) compute_80 $1 $2 -Ikernels
+COMPILE := $(OUT)/nvrtc
+endif
+
+image: $(OUT)/resources.txt
+$(OUT)/resources.txt: $(IMAGES)
+	@rm -f $(filter-out $(IMAGES),$(wildcard cuda/image/*.gz))
+	awk -f cuda/compile/resources.awk $(foreach a,$(ARCHS),$(patsubst %,$(OUT)/image/%.$(a).log,$(FAMILIES))) | LC_ALL=C sort > $@
+
+define architecture
+cuda/image/%.$1.cubin.gz: kernels/%.cu $(HEADERS) cuda/build.mk $(COMPILE) | $(OUT)/image
+	@$$(call cubin,$1,$$<,$(OUT)/image/$$*.$1.cubin) > $(OUT)/image/$$*.$1.log || { cat $(OUT)/image/$$*.$1.log >&2; exit 1; }
+	@gzip -9nc $(OUT)/image/$$*.$1.cubin > $$@
+endef
+$(foreach a,$(ARCHS),$(eval $(call architecture,$a)))
+cuda/image/%.ptx.gz: kernels/%.cu $(HEADERS) cuda/build.mk $(COMPILE) | $(OUT)/image
+	@$(call ptx,$<,$(OUT)/image/$*.ptx) > $(OUT)/image/$*.ptx.log || { cat $(OUT)/image/$*.ptx.log >&2; exit 1; }
+	@gzip -9nc $(OUT)/image/$*.ptx > $@
+
+$(OUT)/nvrtc: cuda/compile/nvrtc.c
+	mkdir -p $(OUT)
+	$(CC) -O1 -Wall -Wno-strict-prototypes -o $@ $< -ldl
+
+$(OUT)/image:
+	mkdir -p $@
+
+.PHONY: soft asan image

@@ -3,6 +3,7 @@
 package cuda_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,6 +13,7 @@ import (
 	"ringo/runtime/backend"
 	"ringo/runtime/backend/backendtest"
 	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
 )
 
 func open(t *testing.T, device string, o backend.Options) backend.Backend {
@@ -33,10 +35,29 @@ func missing() map[string]string {
 	return out
 }
 
-// TestSuite runs every op on the software device at every sample.
-func TestSuite(t *testing.T) {
+// suite runs every op on the software device at every sample.
+func suite(t *testing.T, o backendtest.Options) {
+	t.Helper()
 	if missing()["mul"] != "" {
 		t.Skip("the suite's own programs multiply, and mul has no CUDA version yet")
 	}
-	backendtest.Run(t, open(t, "soft", backend.Options{}), open(t, "cpu", backend.Options{Reference: true}), backendtest.Options{Skip: missing()})
+	o.Skip = missing()
+	backendtest.Run(t, open(t, "soft", backend.Options{}), open(t, "cpu", backend.Options{Reference: true}), o)
+}
+
+func TestSuite(t *testing.T) { suite(t, backendtest.Options{}) }
+
+// With bf16 storage, ops without such kernels are those listed.
+func TestSuiteBF16(t *testing.T) {
+	refused := map[string]bool{}
+	suite(t, backendtest.Options{Storage: tensor.BF16, Refused: func(op string, err error) bool {
+		if !errors.Is(err, kernels.ErrNoKernel) {
+			return false
+		}
+		refused[op] = true
+		return true
+	}})
+	for op := range refused {
+		t.Logf("no bf16 kernel: %s", op)
+	}
 }

@@ -2,9 +2,12 @@
 
 package kernels
 
-import "ringo/runtime/graph"
+import (
+	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
+)
 
-// NORM_THREADS, NORM_COLS and NORM_ROWS of layernorm.cu.
+// NORM_THREADS and NORM_COLS of layernorm.cu.
 const (
 	normThreads = 256
 	normCols    = 32
@@ -61,7 +64,7 @@ func deviceLayerNormGrad(c *DeviceCall) error {
 		dres = c.In[5].Ptr
 	}
 	s, ok := normSuffix(x, gain)
-	if !ok || dy.DType != x.DType {
+	if !ok || dy.DType != x.DType || mean.DType != tensor.F32 || rstd.DType != tensor.F32 {
 		return c.Uncovered()
 	}
 	sx, _ := suffix(x.DType)

@@ -3,6 +3,8 @@
 #
 #   scripts/cuda.sh env     print the environment that go build -tags cuda needs: eval "$(scripts/cuda.sh env)"
 #   scripts/cuda.sh soft    build the software CUDA device, bin/libringo_softcuda.so (asan: with AddressSanitizer)
+#   scripts/cuda.sh image   compile the kernels for GPUs, into cuda/image; no GPU is needed
+#   scripts/cuda.sh resources   image, and write registers and spills of every kernel to kernels/resources.txt
 #   scripts/cuda.sh which   say what was found
 #
 # Headers of CUDA 12 are taken from CUDA_HOME, /usr/local/cuda, the system's include folder, or else from NVIDIA's Python
@@ -58,6 +60,19 @@ headers() {
   include="-I$cache/nvidia/cuda_runtime/include -I$cache/nvidia/cuda_nvcc/include -I$cache/nvidia/cuda_cccl/include"
 }
 
+# compiler sets flag to the make variable that names a compiler: a toolkit's nvcc 12, else NVRTC from the packages.
+compiler() {
+  local dir
+  for dir in ${CUDA_HOME:+"$CUDA_HOME"} /usr/local/cuda; do
+    if [ -x "$dir/bin/nvcc" ] && "$dir/bin/nvcc" --version | grep -q 'release 12\.'; then
+      flag="NVCC=$dir/bin/nvcc"
+      return
+    fi
+  done
+  fetch
+  flag="NVRTC=$cache/nvidia/cuda_nvrtc/lib/libnvrtc.so.12"
+}
+
 case "${1:-}" in
 env)
   headers
@@ -68,12 +83,19 @@ env)
 soft | asan)
   make --no-print-directory -s -j"$(nproc)" -f cuda/build.mk "$1"
   ;;
+image | resources)
+  compiler
+  make --no-print-directory -s -j"$(nproc)" -f cuda/build.mk "$flag" image
+  [ "$1" = image ] || cp bin/cuda/resources.txt kernels/resources.txt
+  ;;
 which)
   headers
+  compiler
   echo "headers: $from"
+  echo "compiler: ${flag#*=}"
   ;;
 *)
-  sed -n '2,9p' "$0" | cut -c3- >&2
+  sed -n '2,12p' "$0" | cut -c3- >&2
   exit 2
   ;;
 esac

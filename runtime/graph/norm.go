@@ -148,7 +148,8 @@ func init() {
 		}
 		return out
 	}
-	pos := func(shape ...int) SampleIn { return InRange(0.5, 2, shape...) }
+	pos := func(shape ...int) SampleIn { return InRange(0.5, 2, shape...).Statistic() }
+	mean := func(shape ...int) SampleIn { return In(shape...).Statistic() }
 	register(
 		// x (…,C), gain (C), bias (C) → y (…,C), mean (…), rstd (…), the statistics in f32 (f64 for f64):
 		// y = (x − mean)·rstd·gain + bias, rstd = 1/√(var + eps), var the biased variance of a row.
@@ -172,10 +173,10 @@ func init() {
 		Op{Name: "layernorm_grad", MinIn: 5, MaxIn: 6, Infer: layerNormGradInfer, FLOPs: perElement(14),
 			InPlace: [][2]int{{0, 0}, {0, 1}},
 			Samples: rows(
-				[]SampleIn{In(2, 3, 17), In(2, 3, 17), In(17), In(2, 3), pos(2, 3)},
-				[]SampleIn{In(65, 64), In(65, 64), In(64), In(65), pos(65)},
-				[]SampleIn{In(5, 1), In(5, 1), In(1), In(5), pos(5)},
-				[]SampleIn{In(300, 33), In(300, 33), In(33), In(300), pos(300), In(300, 33)})},
+				[]SampleIn{In(2, 3, 17), In(2, 3, 17), In(17), mean(2, 3), pos(2, 3)},
+				[]SampleIn{In(65, 64), In(65, 64), In(64), mean(65), pos(65)},
+				[]SampleIn{In(5, 1), In(5, 1), In(1), mean(5), pos(5)},
+				[]SampleIn{In(300, 33), In(300, 33), In(33), mean(300), pos(300), In(300, 33)})},
 		// x (…,C), gain (C) → y (…,C), rstd (…): y = x·rstd·gain, rstd = 1/√(mean(x²) + eps)
 		// (Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019).
 		Op{Name: "rmsnorm", MinIn: 2, Infer: rmsNormInfer, VJP: rmsNormVJP, FLOPs: perElement(4),

@@ -62,6 +62,8 @@ type SampleIn struct {
 	Max    int
 	// Distinct makes all elements differ by at least 1/size, shuffled: for max, top-k and pooling.
 	Distinct bool
+	// Wide: saved statistics and the like, F32 where the type under test is narrower.
+	Wide bool
 }
 
 // In is shorthand for float inputs of the given shape in [−1,1).
@@ -70,6 +72,12 @@ func In(shape ...int) SampleIn { return SampleIn{Shape: shape} }
 // InRange is In with another range.
 func InRange(lo, hi float64, shape ...int) SampleIn {
 	return SampleIn{Shape: shape, Lo: lo, Hi: hi}
+}
+
+// Statistic makes an input Wide.
+func (in SampleIn) Statistic() SampleIn {
+	in.Wide = true
+	return in
 }
 
 // InIndex is an I32 input of numbers below n.

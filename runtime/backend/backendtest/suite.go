@@ -23,7 +23,18 @@ type Options struct {
 	Tol float64
 	// Skip names ops that the backend does not have, each with the reason.
 	Skip map[string]string
+	// Storage is the float type under test, F32 where it is not set. With BF16, outputs may differ by Tol or by
+	// TolBF16, whichever is more, and ops whose row takes no bf16 are left out.
+	Storage tensor.DType
+	// Refused says whether an error of Compile means that the backend has no kernel for these types; such samples are
+	// left out and listed in the log. Nil takes every error for a failure.
+	Refused func(op string, err error) bool
 }
+
+// TolBF16 is the bf16 tolerance relative to the largest magnitude of an output: two roundings to 8 bits, of the
+// result and of a value that an op rounds on its way.
+const TolBF16 = 2.0 / 256
+
 
 // Run checks every op of the table, at every sample, against ref, which runs the plain float64 references;
 // then inputs, outputs, stores and refusals.
@@ -51,27 +62,40 @@ func Run(t *testing.T, b, ref backend.Backend, o Options) {
 // sample runs one op on both backends and compares every output.
 func sample(t *testing.T, b, ref backend.Backend, op *graph.Op, s graph.Sample, o Options) {
 	t.Helper()
-	want, got := outputs(t, ref, op, s), outputs(t, b, op, s)
+	want, err := outputs(t, ref, op, s, o)
+	require.NoError(t, err)
+	got, err := outputs(t, b, op, s, o)
+	if err != nil && o.Refused != nil && o.Refused(op.Name, err) {
+		t.Skip(err)
+	}
+	require.NoError(t, err)
 	tol := o.Tol
 	if tol == 0 {
 		tol = 1e-5
 	}
 	tol = max(tol, s.Tol)
+	if o.Storage == tensor.BF16 {
+		tol = max(tol, TolBF16)
+	}
 	for i := range want {
 		Compare(t, want[i], got[i], tol, fmt.Sprintf("%s output %d", op.Name, i))
 	}
 }
 
-// outputs runs one op as a program of its own.
-func outputs(t *testing.T, b backend.Backend, op *graph.Op, s graph.Sample) []*tensor.Tensor {
+// outputs runs one op as a program of its own. The error is that of the backend's Compile.
+func outputs(t *testing.T, b backend.Backend, op *graph.Op, s graph.Sample, o Options) ([]*tensor.Tensor, error) {
 	t.Helper()
+	storage := tensor.F32
+	if o.Storage != tensor.Invalid {
+		storage = o.Storage
+	}
 	feeds := map[string]*tensor.Tensor{}
 	var node *graph.Node
 	g, err := graph.Build(func(g *graph.Graph) {
 		var in []*graph.Value
 		for i, si := range s.In {
 			name := fmt.Sprint("x", i)
-			feeds[name] = Fill(si, tensor.F32, stream(op.Name)+uint64(i))
+			feeds[name] = Fill(si, storage, stream(op.Name)+uint64(i))
 			in = append(in, g.Input(name, feeds[name].DType, feeds[name].Shape...))
 		}
 		node = g.ApplyN(op.Name, s.Attrs, in...)[0].Node
@@ -79,11 +103,18 @@ func outputs(t *testing.T, b backend.Backend, op *graph.Op, s graph.Sample) []*t
 			g.Output(fmt.Sprint("y", i), v)
 		}
 	})
+	if err != nil && storage != tensor.F32 {
+		t.Skipf("the row takes no %v here: %v", storage, err)
+	}
 	require.NoError(t, err)
 	p, err := plan.Compile(g, plan.Options{})
 	require.NoError(t, err)
-	e, err := b.Compile(p, b.NewStore())
-	require.NoError(t, err)
+	st := b.NewStore()
+	defer st.Close()
+	e, err := b.Compile(p, st)
+	if err != nil {
+		return nil, err
+	}
 	defer e.Close()
 	for name, x := range feeds {
 		require.NoError(t, e.Feed(name, x.Bytes()))
@@ -95,7 +126,7 @@ func outputs(t *testing.T, b backend.Backend, op *graph.Op, s graph.Sample) []*t
 		require.NoError(t, e.Fetch(fmt.Sprint("y", i), y.Bytes()))
 		out = append(out, y)
 	}
-	return out
+	return out, nil
 }
 
 // Fill makes one sample input; dt is the float type under test.
@@ -103,6 +134,8 @@ func Fill(in graph.SampleIn, dt tensor.DType, stream uint64) *tensor.Tensor {
 	p := tensor.NewPhilox(7, stream)
 	if in.DType != tensor.Invalid {
 		dt = in.DType
+	} else if in.Wide && dt.Size() < 4 {
+		dt = tensor.F32
 	}
 	t := tensor.New(dt, in.Shape...)
 	x := make([]float64, t.Size())
