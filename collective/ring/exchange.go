@@ -1,0 +1,314 @@
+package ring
+
+import (
+	"time"
+	"unsafe"
+
+	"ringo/runtime/tensor"
+)
+
+// exchange is the direct schedule. With n members and segment bounds seg, every member
+//
+//	RS: sends its contributions to segment p to member p, for all p, and sums what comes for its own;
+//	AG: sends its finished segment to all members, and takes theirs.
+//
+// RS and AG of all pairs run at once, pipelined: a finished part of a segment leaves while later parts still come in.
+// Contributions are added in the order of ranks: a stream's bytes are taken only as far as the stream before it
+// has come, so the order of additions never depends on timing. A tree plan adds in the order of a tree instead.
+//
+// No deadlock: RS bytes depend on nothing, and come before AG bytes on every stream.
+//
+// The struct is reused by every call of a ring, so that calls allocate nothing once buffers have grown.
+type exchange struct {
+	r     *Ring
+	group []int // ranks that take part, this one included
+	me    int   // this rank's index in group
+	op    uint8
+	stage uint8 // of a composed operation
+	dt    tensor.DType
+	code  codec
+	size  int      // bytes of an element
+	seg   []int    // len(group)+1 bounds in elements
+	in    [][]byte // this rank's contributions, full vectors
+	count []int    // contributions of each member
+	out   []byte   // full vector
+	rs,
+	ag bool
+	root  int       // member that gets no AG, −1 for none
+	plan  *treePlan // nil adds in the order of ranks
+	extra uint64    // this rank's number in the header
+
+	chunk int // elements
+	flows []flow
+	first,
+	last int // members that add to my segment first and last; −1 for none
+	ready  int // elements of my segment that are final
+	coded  int // of these, encoded into wire
+	wire   []byte
+	done   int // chunks through the plan
+	on     interests
+	pieces int // contributions over all members
+}
+
+// flow is the exchange with one member.
+type flow struct {
+	rank int
+	link link
+	head [headerSize]byte // what is still to send of it: headOut
+	headOut,
+	piece []byte // what is being sent
+	sendStep, recvStep step
+	sendPos, recvPos   int // elements of the current step
+	sendPart, recvPart int // of a chunk under a plan
+	enc                []byte
+	theirs             [headerSize]byte
+	got                int // bytes: of the header, or of the unit being received
+	stage              []byte
+	prev               int // flow whose additions come before mine, −1 for none
+	summed             int // elements added to my segment; under a plan, chunks staged
+	extra              uint64
+}
+
+type step uint8
+
+const (
+	stepHead step = iota
+	stepRS
+	stepAG
+	stepDone
+)
+
+// slots is how many chunks of a plan may wait for slower members.
+const slots = 2
+
+// prepare sets flows for a new exchange.
+func (x *exchange) prepare() {
+	n := len(x.group)
+	for len(x.flows) < n {
+		x.flows = append(x.flows, flow{})
+	}
+	x.ready, x.coded, x.done, x.first, x.pieces = 0, 0, 0, -1, 0
+	mine := x.seg[x.me+1] - x.seg[x.me]
+	prev := -1
+	for i, rank := range x.group {
+		x.pieces += x.count[i]
+		if i == x.me {
+			continue
+		}
+		f := &x.flows[i]
+		f.rank, f.link = rank, x.r.peer[rank].link
+		f.sendStep, f.recvStep = stepHead, stepHead
+		f.sendPos, f.recvPos, f.sendPart, f.recvPart, f.got = 0, 0, 0, 0, 0
+		f.prev, f.summed, f.extra = -1, 0, 0
+		if x.rs && x.count[i] > 0 {
+			f.prev = prev
+			prev = i
+			if x.first < 0 {
+				x.first = i
+			}
+			x.last = i
+		}
+		x.header(f)
+		f.headOut, f.piece = f.head[:], nil
+	}
+	x.chunk = x.unit()
+	switch {
+	case mine == 0 || !x.rs:
+		x.final(mine)
+	case x.first < 0 && (x.plan == nil || len(x.plan.steps) == 0): // all of it is here already
+		if x.count[x.me] > 0 && !same(x.in[0], x.out) {
+			lo, hi := x.seg[x.me]*x.size, x.seg[x.me+1]*x.size
+			copy(x.out[lo:hi], x.in[0][lo:hi])
+		}
+		x.final(mine)
+	}
+	if x.plan != nil {
+		x.advance()
+	}
+}
+
+// unit is the number of elements that are coded, staged and planned together.
+func (x *exchange) unit() int {
+	bytes := x.r.opt.Chunk
+	if x.plan != nil { // keep all that is staged near the cache
+		bytes = max(minChunk, min(bytes, (4<<20)/(slots*max(1, x.pieces))&^63))
+	}
+	return max(x.code.block, bytes/x.size/x.code.block*x.code.block)
+}
+
+func same(a, b []byte) bool { return unsafe.SliceData(a) == unsafe.SliceData(b) }
+
+// run moves everything, and returns when all flows are done or the ring is over.
+func (x *exchange) run() error {
+	x.prepare()
+	var idle time.Time
+	for {
+		token := x.r.bell.token()
+		moved, open := false, false
+		x.on.reset()
+		for i := range x.group {
+			if i == x.me {
+				continue
+			}
+			f := &x.flows[i]
+			s, err := x.push(f)
+			if err == nil {
+				var g bool
+				g, err = x.pull(f)
+				s = s || g
+			}
+			if err != nil {
+				return x.broken(f, err)
+			}
+			moved = moved || s
+			wantIn, wantOut := f.recvStep != stepDone && x.canTake(f), len(f.headOut)+len(f.piece) > 0
+			if wantIn || wantOut {
+				x.on.add(f.rank, f.link, wantIn, wantOut)
+			}
+			open = open || f.recvStep != stepDone || f.sendStep != stepDone || wantOut
+		}
+		if !open {
+			return nil
+		}
+		if moved {
+			idle = time.Time{}
+			continue
+		}
+		if idle.IsZero() {
+			idle = time.Now()
+		}
+		if err := x.r.wait(token, idle, &x.on); err != nil {
+			return err
+		}
+	}
+}
+
+// broken turns a stream's error into the ring's: whoever failed first is to blame.
+func (x *exchange) broken(f *flow, err error) error {
+	if over := x.r.failure(); over != nil {
+		return over
+	}
+	return x.r.blame(f.rank, err)
+}
+
+// push sends what can be sent to one member now, at most about a chunk, so that sending and receiving alternate
+// while bytes are in the cache.
+func (x *exchange) push(f *flow) (moved bool, err error) {
+	budget := x.r.opt.Chunk
+	for budget > 0 {
+		if len(f.piece) == 0 && !x.nextPiece(f) && len(f.headOut) == 0 {
+			return moved, nil
+		}
+		want := min(len(f.piece), budget)
+		n, err := f.link.send(f.headOut, f.piece[:want])
+		if err != nil {
+			return moved, err
+		}
+		if n == 0 {
+			return moved, nil
+		}
+		moved = true
+		budget -= n
+		x.r.stats.sent.Add(uint64(n))
+		full := n < len(f.headOut)+want
+		k := min(n, len(f.headOut))
+		f.headOut = f.headOut[k:]
+		f.piece = f.piece[n-k:]
+		if full {
+			return moved, nil
+		}
+	}
+	return moved, nil
+}
+
+// nextPiece finds the next bytes for a member, false when there are none yet or no more.
+func (x *exchange) nextPiece(f *flow) bool {
+	i := x.index(f)
+	for {
+		switch f.sendStep {
+		case stepHead:
+			f.sendStep = stepRS
+		case stepRS:
+			if x.rs && x.count[x.me] > 0 && x.contribute(f, x.seg[i], x.seg[i+1]) {
+				return true
+			}
+			f.sendStep, f.sendPos = stepAG, 0
+		case stepAG:
+			lo, hi := x.seg[x.me], x.seg[x.me+1]
+			if !x.ag || i == x.root || f.sendPos == hi-lo {
+				f.sendStep = stepDone
+				return false
+			}
+			upTo := x.ready
+			if !x.code.plain {
+				upTo = x.coded
+			}
+			if upTo == f.sendPos {
+				return false
+			}
+			if x.code.plain {
+				f.piece = x.out[(lo+f.sendPos)*x.size : (lo+upTo)*x.size]
+			} else {
+				f.piece = x.wire[x.code.bytes(f.sendPos):x.code.bytes(upTo)]
+			}
+			f.sendPos = upTo
+			return true
+		default:
+			return false
+		}
+	}
+}
+
+// contribute sets the next piece of this rank's contributions to elements [lo,hi).
+func (x *exchange) contribute(f *flow, lo, hi int) bool {
+	if f.sendPos == hi-lo {
+		return false
+	}
+	from := lo + f.sendPos
+	if x.code.plain && x.plan == nil {
+		f.piece = x.in[0][from*x.size : hi*x.size]
+		f.sendPos = hi - lo
+		return true
+	}
+	to := min(from+x.chunk, hi)
+	if x.code.plain {
+		f.piece = x.in[f.sendPart][from*x.size : to*x.size]
+		if f.sendPart++; f.sendPart < len(x.in) {
+			return true
+		}
+		f.sendPart = 0
+	} else {
+		f.enc = grow(f.enc, x.code.bytes(x.chunk))
+		f.piece = f.enc[:x.code.bytes(to-from)]
+		x.code.encode(f.piece, x.in[0], from, to, false)
+	}
+	f.sendPos = to - lo
+	return true
+}
+
+func (x *exchange) index(f *flow) int {
+	return int((uintptr(unsafe.Pointer(f)) - uintptr(unsafe.Pointer(unsafe.SliceData(x.flows)))) / unsafe.Sizeof(flow{}))
+}
+
+// final notes that n elements of this rank's segment are final, and encodes whole chunks of them where they travel encoded.
+func (x *exchange) final(n int) {
+	x.ready = n
+	if x.code.plain || !x.ag {
+		return
+	}
+	lo, mine := x.seg[x.me], x.seg[x.me+1]-x.seg[x.me]
+	x.wire = grow(x.wire, x.code.bytes(mine))
+	for x.coded < mine && (n >= x.coded+x.chunk || n == mine) {
+		to := min(x.coded+x.chunk, mine)
+		x.code.encode(x.wire[x.code.bytes(x.coded):x.code.bytes(to)], x.out, lo+x.coded, lo+to, true)
+		x.coded = to
+	}
+}
+
+// grow returns a buffer of n bytes, b where it is large enough.
+func grow(b []byte, n int) []byte {
+	if cap(b) < n {
+		return tensor.AlignedBytes(n)
+	}
+	return b[:n]
+}

@@ -1,0 +1,295 @@
+package ring
+
+import (
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"unsafe"
+
+	"ringo/runtime/tensor"
+)
+
+// set prepares the exchange for all ranks: no contributions, no wire coding, no plan.
+func (r *Ring) set(op uint8, dt tensor.DType, size int) *exchange {
+	x := &r.ex
+	x.r, x.op, x.stage, x.dt, x.size, x.root, x.extra, x.plan = r, op, 0, dt, size, -1, 0, nil
+	x.code = plainCodec(size)
+	x.rs, x.ag, x.out = true, true, nil
+	x.me = r.self
+	for len(x.group) < r.Size() {
+		x.group = append(x.group, len(x.group))
+	}
+	x.group = x.group[:r.Size()]
+	for i := range x.group {
+		x.group[i] = i
+	}
+	x.count = ones(x.count, len(x.group))
+	x.in = x.in[:0]
+	return x
+}
+
+func ones(s []int, n int) []int {
+	s = s[:0]
+	for range n {
+		s = append(s, 1)
+	}
+	return s
+}
+
+// align is the number of elements to which segment bounds are rounded: cache lines at least, whole int8 blocks.
+const align = quantBlock
+
+// split writes the bounds of n segments over elems elements: equal but for the last ones, on multiples of align.
+func split(seg []int, elems, n int) []int {
+	per := (elems + n - 1) / n
+	per = (per + align - 1) / align * align
+	seg = seg[:0]
+	for i := range n + 1 {
+		seg = append(seg, min(i*per, elems))
+	}
+	return seg
+}
+
+// Segment returns the bounds, in elements, of the part of a vector of elems elements that belongs to a rank in
+// ReduceScatter and AllGather.
+func (r *Ring) Segment(rank, elems int) (lo, hi int) {
+	per := (elems + r.Size() - 1) / r.Size()
+	per = (per + align - 1) / align * align
+	return min(rank*per, elems), min((rank+1)*per, elems)
+}
+
+func elements(buf []byte, dt tensor.DType) (int, error) {
+	switch dt {
+	case tensor.F32, tensor.F64, tensor.F16, tensor.BF16, tensor.I32:
+	default:
+		return 0, fmt.Errorf("ring: cannot sum elements of type %s, expected f32, f64, f16, bf16 or i32", dt)
+	}
+	size := dt.Size()
+	if len(buf)%size != 0 || len(buf) > 0 && uintptr(unsafe.Pointer(unsafe.SliceData(buf)))%uintptr(size) != 0 {
+		return 0, fmt.Errorf("ring: vector of %d bytes at %p is no aligned array of %s", len(buf), unsafe.SliceData(buf), dt)
+	}
+	return len(buf) / size, nil
+}
+
+// AllReduce replaces buf, a vector of dt (f32, f64, f16, bf16, i32), by the sum over all ranks. All ranks end with the same
+// bits, and the same bits every time at one world size and schedule. Sums of f16 and bf16 are rounded after every addition.
+// f32 vectors travel as Options.Wire says; with WireInt8 a vector should be passed in the same memory every time.
+func (r *Ring) AllReduce(buf []byte, dt tensor.DType) error {
+	elems, err := elements(buf, dt)
+	if err != nil {
+		return err
+	}
+	if err := r.begin(); err != nil {
+		return err
+	}
+	return r.end(r.allReduce(buf, dt, elems))
+}
+
+func (r *Ring) allReduce(buf []byte, dt tensor.DType, elems int) error {
+	if r.Size() == 1 {
+		return nil
+	}
+	x := r.set(opAllReduce, dt, dt.Size())
+	if dt == tensor.F32 && r.opt.Wire != WireExact {
+		x.code = codec{wire: r.opt.Wire, block: 1}
+		if r.opt.Wire == WireInt8 {
+			x.code.block = quantBlock
+			x.code.rest = r.feed.of(buf)
+		}
+	}
+	x.seg = split(x.seg, elems, r.Size())
+	x.in, x.out = append(x.in, buf), buf
+	return x.run()
+}
+
+// ReduceScatter leaves in this rank's Segment of buf the sum over all ranks. What the rest of buf holds then is
+// not defined.
+func (r *Ring) ReduceScatter(buf []byte, dt tensor.DType) error {
+	elems, err := elements(buf, dt)
+	if err != nil {
+		return err
+	}
+	if err := r.begin(); err != nil {
+		return err
+	}
+	if r.Size() == 1 {
+		return r.end(nil)
+	}
+	x := r.set(opReduceScatter, dt, dt.Size())
+	x.seg = split(x.seg, elems, r.Size())
+	x.in, x.out, x.ag = append(x.in, buf), buf, false
+	return r.end(x.run())
+}
+
+// AllGather fills every rank's Segment of buf from that rank.
+func (r *Ring) AllGather(buf []byte, dt tensor.DType) error {
+	elems, err := elements(buf, dt)
+	if err != nil {
+		return err
+	}
+	if err := r.begin(); err != nil {
+		return err
+	}
+	if r.Size() == 1 {
+		return r.end(nil)
+	}
+	x := r.set(opAllGather, dt, dt.Size())
+	x.seg = split(x.seg, elems, r.Size())
+	x.out, x.rs = buf, false
+	return r.end(x.run())
+}
+
+// Broadcast copies buf of rank root to all ranks: the root scatters segments, and all gather them (van de Geijn),
+// so no rank sends more than about two times buf.
+func (r *Ring) Broadcast(root int, buf []byte) error {
+	if root < 0 || root >= r.Size() {
+		return fmt.Errorf("ring: broadcast from rank %d, expected one below %d", root, r.Size())
+	}
+	if err := r.begin(); err != nil {
+		return err
+	}
+	if r.Size() == 1 {
+		return r.end(nil)
+	}
+	x := r.set(opBroadcast, tensor.U8, 1)
+	x.seg = split(x.seg, len(buf), r.Size())
+	for i := range x.count {
+		x.count[i] = 0
+	}
+	x.count[root], x.root, x.extra, x.out = 1, root, uint64(root), buf
+	if r.self == root {
+		x.in = append(x.in, buf)
+	}
+	return r.end(x.run())
+}
+
+// Barrier returns when all ranks have called it.
+func (r *Ring) Barrier() error {
+	if err := r.begin(); err != nil {
+		return err
+	}
+	if r.Size() == 1 {
+		return r.end(nil)
+	}
+	x := r.set(opBarrier, tensor.U8, 1)
+	x.seg = split(x.seg, 0, r.Size())
+	return r.end(x.run())
+}
+
+// Gather returns every rank's bytes, by rank. They are at most 1 MiB each, and may differ in length.
+func (r *Ring) Gather(mine []byte) ([][]byte, error) {
+	if len(mine) > maxGather {
+		return nil, fmt.Errorf("ring: gather of %d bytes, expected at most %d per rank", len(mine), maxGather)
+	}
+	if err := r.begin(); err != nil {
+		return nil, err
+	}
+	if r.Size() == 1 {
+		return [][]byte{slices.Clone(mine)}, r.end(nil)
+	}
+	all, err := r.gatherAll(mine)
+	return all, r.end(err)
+}
+
+// gatherAll tells all lengths in headers, then the bytes.
+func (r *Ring) gatherAll(mine []byte) ([][]byte, error) {
+	x := r.set(opGather, tensor.U8, 1)
+	x.seg = split(x.seg, 0, r.Size())
+	x.extra = uint64(len(mine))
+	if err := x.run(); err != nil {
+		return nil, err
+	}
+	seg := []int{0}
+	for i := range r.Size() {
+		n := uint64(len(mine))
+		if i != r.self {
+			n = x.flows[i].extra
+		}
+		if n > maxGather {
+			return nil, r.blame(i, fmt.Errorf("claims %d bytes to gather, expected at most %d", n, maxGather))
+		}
+		seg = append(seg, seg[i]+int(n))
+	}
+	x = r.set(opGather, tensor.U8, 1)
+	x.stage, x.rs, x.seg = 1, false, seg
+	x.out = make([]byte, seg[r.Size()])
+	copy(x.out[seg[r.self]:], mine)
+	if err := x.run(); err != nil {
+		return nil, err
+	}
+	var all [][]byte
+	for i := range r.Size() {
+		all = append(all, x.out[seg[i]:seg[i+1]:seg[i+1]])
+	}
+	return all, nil
+}
+
+// ReduceTree sums over lanes, reproducibly. Rank r holds lanes [bounds[r],bounds[r+1]), which may be none; bounds[0] is 0. parts[i] is this
+// rank's sum over the i-th subtree of runtime.Subtrees(bounds[r], bounds[r+1]), each as long as out. out, on all
+// ranks, is the sum in the order of one binary tree over all lanes: the same bits at any world size and any bounds, and
+// those of a single process. out may be the last part; the other parts are left as they are.
+//
+// A rank with k subtrees sends k·(n−1)/n·N bytes, then (n−1)/n·N for the result. One subtree, an aligned block, costs what
+// AllReduce does.
+func (r *Ring) ReduceTree(out []float32, parts [][]float32, bounds []int) error {
+	if err := r.checkTree(out, parts, bounds); err != nil {
+		return err
+	}
+	if err := r.begin(); err != nil {
+		return err
+	}
+	return r.end(r.reduceTree(out, parts, bounds))
+}
+
+func (r *Ring) checkTree(out []float32, parts [][]float32, bounds []int) error {
+	n := r.Size()
+	if len(bounds) != n+1 || bounds[0] != 0 || !slices.IsSorted(bounds) || bounds[n] < 1 || bounds[n] > 1<<30 {
+		return fmt.Errorf("ring: lane bounds %v, expected %d that rise from 0 to at least 1", bounds, n+1)
+	}
+	want := 0
+	subtrees(bounds[r.self], bounds[r.self+1], func(int, int) { want++ })
+	if len(parts) != want {
+		return fmt.Errorf("ring: %d parts for lanes [%d,%d), which are %d subtrees", len(parts), bounds[r.self], bounds[r.self+1], want)
+	}
+	for i, p := range parts {
+		if len(p) != len(out) {
+			return fmt.Errorf("ring: part %d has %d elements, out has %d", i, len(p), len(out))
+		}
+	}
+	return nil
+}
+
+func (r *Ring) reduceTree(out []float32, parts [][]float32, bounds []int) error {
+	if !slices.Equal(r.lanes, bounds) {
+		r.lanes = append(r.lanes[:0], bounds...)
+		r.tree = planTree(bounds, r.self)
+	}
+	x := r.set(opTree, tensor.F32, 4)
+	h := fnv.New64a()
+	for _, b := range bounds {
+		h.Write([]byte{byte(b), byte(b >> 8), byte(b >> 16), byte(b >> 24)})
+	}
+	x.extra = h.Sum64()
+	x.seg = split(x.seg, len(out), r.Size())
+	x.count = append(x.count[:0], r.tree.count...)
+	for _, p := range parts {
+		x.in = append(x.in, bytesOf(p))
+	}
+	x.out = bytesOf(out)
+	if !r.tree.pairwise() {
+		x.plan = &r.tree
+	}
+	if r.Size() == 1 {
+		if x.plan == nil {
+			copy(x.out, x.in[0])
+			return nil
+		}
+		x.prepare()
+		return nil
+	}
+	return x.run()
+}
+
+func bytesOf(v []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(v))), 4*len(v))
+}

@@ -1,0 +1,258 @@
+package ring
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Ring is one process's place in one view. Join makes it; Close ends it.
+type Ring struct {
+	opt  Options
+	self int
+	lst  *Listener // nil in a ring of one
+	peer []*peer   // by rank; nil at self
+	bell bell
+	shm  *shared // nil without shared memory
+
+	call    sync.Mutex    // held by the operation in progress
+	seq     atomic.Uint64 // operations begun
+	busy    atomic.Bool   // inside an operation
+	waiting atomic.Int32  // the rank that the operation waits for, −1 for none
+
+	mu     sync.Mutex
+	err    error         // why the ring is over
+	over   chan struct{} // closed with it
+	closed bool
+
+	joined  chan struct{} // a connection was added; capacity 1
+	workers sync.WaitGroup
+	ex      exchange
+	tree    treePlan
+	lanes   []int // bounds of the tree plan
+	feed    feedback
+	stats   counters
+}
+
+// peer is what a ring knows of another member.
+type peer struct {
+	rank   int
+	member Member
+
+	wmu     sync.Mutex // one writer at a time on control
+	control net.Conn
+	data    []net.Conn // until links are made
+	link    link
+	shared  bool // data goes through shared memory
+	remote  *segment
+
+	heard   atomic.Int64  // when control last said something, ns since start
+	seq     atomic.Uint64 // its operations begun, as it said
+	busy    atomic.Bool   // it was inside one
+	waiting atomic.Int32  // whom it waited for
+	left    atomic.Bool   // it said goodbye
+}
+
+// Stats count what a ring moved.
+type Stats struct {
+	Ops      uint64 // operations completed
+	Sent     uint64 // bytes handed to peers
+	Received uint64 // bytes taken from peers
+	Waited   time.Duration
+	Shared   int // peers reached through shared memory
+	Secure   int // peers reached through TLS
+}
+
+type counters struct {
+	ops, sent, received atomic.Uint64
+	waited              atomic.Int64
+	shared, secure      int
+}
+
+// Rank is this process's index in the view.
+func (r *Ring) Rank() int { return r.self }
+
+// Size is the number of members.
+func (r *Ring) Size() int { return len(r.opt.Members) }
+
+// Epoch is the number of the view.
+func (r *Ring) Epoch() uint64 { return r.opt.Epoch }
+
+// Stats returns what was moved so far; it may be called at any time.
+func (r *Ring) Stats() Stats {
+	return Stats{Ops: r.stats.ops.Load(), Sent: r.stats.sent.Load(), Received: r.stats.received.Load(),
+		Waited: time.Duration(r.stats.waited.Load()), Shared: r.stats.shared, Secure: r.stats.secure}
+}
+
+// Abort ends the ring from any goroutine: the call in progress and all later ones return err here, and an error
+// that wraps ErrAborted on the other ranks. Only the first end of a ring counts.
+func (r *Ring) Abort(err error) {
+	if err == nil {
+		err = ErrAborted
+	}
+	r.fail(err, r.self, true)
+}
+
+// Close says goodbye and frees everything, and returns when no goroutine or socket of the ring is left. A call in progress
+// ends with ErrClosed. Peers that still need this rank get a PeerError. Calling it again does nothing.
+func (r *Ring) Close() error {
+	r.mu.Lock()
+	again := r.closed
+	r.closed = true
+	alive := r.err == nil
+	r.mu.Unlock()
+	if again {
+		return nil
+	}
+	if alive && r.call.TryLock() {
+		r.drain()
+		for _, p := range r.peer {
+			if p != nil {
+				p.say(message{kind: msgBye})
+			}
+		}
+		r.call.Unlock()
+	}
+	r.fail(ErrClosed, r.self, alive && r.Size() > 1 && r.busy.Load())
+	r.call.Lock()
+	defer r.call.Unlock()
+	if r.lst != nil {
+		r.lst.forget(r)
+	}
+	for _, p := range r.peer {
+		if p != nil {
+			p.free()
+		}
+	}
+	r.workers.Wait()
+	if r.shm != nil {
+		r.shm.close()
+	}
+	return nil
+}
+
+// drain gives what links still hold a moment to leave.
+func (r *Ring) drain() {
+	end := time.Now().Add(time.Second)
+	for _, p := range r.peer {
+		if p == nil || p.link == nil {
+			continue
+		}
+		for !p.link.flushed() && time.Now().Before(end) {
+			time.Sleep(100 * time.Microsecond)
+		}
+	}
+}
+
+func (p *peer) free() {
+	if p.control != nil {
+		p.control.Close()
+	}
+	for _, c := range p.data {
+		c.Close()
+	}
+	if p.link != nil {
+		p.link.close()
+	}
+}
+
+// fail ends the ring once. culprit is the rank to blame, this one for nobody; tell passes it on to the others.
+func (r *Ring) fail(err error, culprit int, tell bool) {
+	r.mu.Lock()
+	if r.err != nil {
+		r.mu.Unlock()
+		return
+	}
+	r.err = err
+	close(r.over)
+	r.mu.Unlock()
+	for _, p := range r.peer {
+		if p == nil {
+			continue
+		}
+		if tell && p.rank != culprit {
+			p.say(message{kind: msgAbort, rank: int32(culprit), text: err.Error()})
+		}
+	}
+	for _, p := range r.peer {
+		if p != nil && p.link != nil {
+			p.link.shut()
+		}
+	}
+	r.bell.ring()
+}
+
+// blame ends the ring because of a peer, tells everybody, and returns the ring's error.
+func (r *Ring) blame(rank int, err error) error {
+	r.fail(&PeerError{Peer: r.opt.Members[rank].ID, Rank: rank, Err: err}, rank, true)
+	return r.failure()
+}
+
+// failure returns why the ring is over, nil while it is not.
+func (r *Ring) failure() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err
+}
+
+// begin starts an operation.
+func (r *Ring) begin() error {
+	if !r.call.TryLock() {
+		return errors.New("ring: another call is in progress; calls on a ring come from one goroutine at a time")
+	}
+	if err := r.failure(); err != nil {
+		r.call.Unlock()
+		return err
+	}
+	r.seq.Add(1)
+	r.waiting.Store(-1)
+	r.busy.Store(true)
+	return nil
+}
+
+// end finishes an operation. An error of one rank is the ring's end: the others cannot go on without it.
+func (r *Ring) end(err error) error {
+	r.busy.Store(false)
+	if err == nil {
+		r.stats.ops.Add(1)
+	} else if r.failure() == nil {
+		r.fail(err, r.self, true)
+	}
+	r.call.Unlock()
+	return err
+}
+
+// wait blocks until something may have changed, or the ring is over. idle is when the operation last got on.
+func (r *Ring) wait(token uint32, idle time.Time, on *interests) error {
+	if err := r.failure(); err != nil {
+		return err
+	}
+	r.waiting.Store(int32(on.rank))
+	start := time.Now()
+	on.block(r.bell, token, r.opt.Timeout/8)
+	now := time.Now()
+	r.stats.waited.Add(int64(now.Sub(start)))
+	if err := r.failure(); err != nil {
+		return err
+	}
+	if quiet := now.Sub(idle); quiet > r.opt.Timeout {
+		return r.stuck(on.rank, quiet)
+	}
+	return nil
+}
+
+// stuck decides about a peer that moved nothing for a timeout though its keepalives come (those that stop are noticed in
+// tend). One that is busy outside of operations, or itself waits for a third member, is given time; one that is
+// in the same operation and waits for nobody else is not. Should all wait in a circle, four timeouts end it.
+func (r *Ring) stuck(rank int, quiet time.Duration) error {
+	p := r.peer[rank]
+	elsewhere := !p.busy.Load() || p.seq.Load() < r.seq.Load()
+	third := int(p.waiting.Load())
+	if elsewhere || third >= 0 && third != r.self && quiet < 4*r.opt.Timeout {
+		return nil
+	}
+	return r.blame(rank, fmt.Errorf("nothing moved for %v though both are in call %d", quiet.Round(time.Millisecond), r.seq.Load()))
+}
