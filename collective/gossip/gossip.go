@@ -44,6 +44,7 @@ type Host struct {
 	Workers int           `json:"n,omitempty"`
 	Witness bool          `json:"w,omitempty"`
 	Status  bool          `json:"s,omitempty"` // serves a status page, wants to hear how workers fare
+	Inside  bool          `json:"i,omitempty"` // has been in a view of the job
 	RTT     time.Duration `json:"-"`           // of the newest probe; 0 unknown
 }
 
@@ -176,10 +177,10 @@ func (n *Node) Hosts() []Host {
 	return all
 }
 
-// Update tells the others that this host has changed. ID and Witness stay.
-func (n *Node) Update(workers int) error {
+// Update changes what this host says of itself and waits, for a while, until others were told. ID and Witness stay.
+func (n *Node) Update(change func(*Host)) error {
 	n.mu.Lock()
-	n.self.Workers = workers
+	change(&n.self)
 	n.mu.Unlock()
 	return n.list.UpdateNode(n.cfg.Timeout)
 }

@@ -98,7 +98,7 @@ func TestHostsMeetTalkAndPart(t *testing.T) {
 	require.NoError(t, err)
 	ha.wait(t, "seen c 2 true") // heard through b
 	hc.wait(t, "seen a 2 false")
-	require.NoError(t, a.Update(5))
+	require.NoError(t, a.Update(func(h *Host) { h.Workers = 5 }))
 	hc.wait(t, "seen a 5 false")
 	require.Equal(t, []string{"b", "c"}, []string{a.Hosts()[0].ID, a.Hosts()[1].ID})
 

@@ -1,0 +1,72 @@
+package launch
+
+import (
+	"encoding/json"
+	"sync"
+)
+
+// header is what the launcher reads of a metrics event.
+type header struct {
+	Event string `json:"event"`
+	Step  int    `json:"step"`
+	Epoch int    `json:"epoch"`
+	Steps int    `json:"steps"`
+}
+
+// events puts the metrics events of all local workers in one line-up: the first of each kind and step counts. All
+// workers may report every step, so that none is missing when the one that reported so far dies.
+type events struct {
+	mu     sync.Mutex
+	newest map[string]int // by kind: the newest step, or epoch
+	out    chan []byte
+	done   chan struct{}
+	quit   chan struct{} // nobody takes events any more
+}
+
+// eventsWaiting is how many events wait for slow sinks before workers do.
+const eventsWaiting = 4096
+
+func newEvents(sink func(line []byte)) *events {
+	e := &events{newest: map[string]int{}, out: make(chan []byte, eventsWaiting), done: make(chan struct{}), quit: make(chan struct{})}
+	go func() {
+		defer close(e.done)
+		for line := range e.out {
+			if sink != nil {
+				sink(line)
+			}
+		}
+	}()
+	return e
+}
+
+// put takes an event of a worker and returns what it says, false where it was said before or is no event.
+func (e *events) put(line []byte) (header, bool) {
+	var h header
+	if json.Unmarshal(line, &h) != nil || h.Event == "" || len(h.Event) > 32 {
+		return h, false
+	}
+	at := h.Step
+	if h.Event == "view" {
+		at = h.Epoch
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if last, said := e.newest[h.Event]; said && at <= last || len(e.newest) > 64 {
+		return h, false
+	}
+	e.newest[h.Event] = at
+	select {
+	case e.out <- line:
+	case <-e.quit:
+	}
+	return h, true
+}
+
+// close waits until the sink has heard everything.
+func (e *events) close() {
+	close(e.quit)
+	e.mu.Lock()
+	close(e.out)
+	e.mu.Unlock()
+	<-e.done
+}
