@@ -36,8 +36,14 @@ func openGPT2(spec TokenizerSpec, _ string) (Tokenizer, error) {
 	if folder == "" {
 		folder = gpt2Folder
 	}
+	names := []string{"encoder.json", "vocab.bpe"}
+	if _, err := Find(filepath.Join(folder, names[0])); err != nil {
+		if _, err := Find(filepath.Join(folder, "vocab.json")); err == nil {
+			names = []string{"vocab.json", "merges.txt"} // the same files in Hugging Face's folders
+		}
+	}
 	var raw [2][]byte
-	for i, name := range []string{"encoder.json", "vocab.bpe"} {
+	for i, name := range names {
 		path, err := Find(filepath.Join(folder, name))
 		if err == nil {
 			raw[i], err = readFile(path, maxTokenizerFile, nil)

@@ -129,7 +129,11 @@ func WriteFolder(fs FS, dir string, parts []Part) (err error) {
 	if err := fs.SyncDir(tmp); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	if err := fs.Rename(tmp, dir); err != nil { // takes the place of an empty folder
+	// An empty folder makes room; Remove does not take one that somebody has put a file in meanwhile.
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("export: %w", err)
+	}
+	if err := fs.Rename(tmp, dir); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
 	return fs.SyncDir(filepath.Dir(dir))

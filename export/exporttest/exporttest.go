@@ -8,12 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"ringo/data"
 	"ringo/export"
+	"ringo/export/safetensors"
 	"ringo/kernels"
 	"ringo/models"
 	"ringo/runtime/graph"
@@ -82,7 +85,9 @@ func Run(t testing.TB, m *models.Model, w export.Weights, batch, seq int) (map[s
 	}
 	vals, err := kernels.Eval(g, feeds, false)
 	require.NoError(t, err)
-	return in, vals[g.Find(models.Logits)]
+	logits := vals[g.Find(models.Logits)].Clone() // values of Eval lie outside Go's heap and go with their tensor
+	runtime.KeepAlive(vals)
+	return in, logits
 }
 
 // ids draws token ids, or values of category columns.
@@ -169,4 +174,46 @@ func (f *fullFile) Write(p []byte) (int, error) {
 		return n, err
 	}
 	return n, ErrDiskFull
+}
+
+// Source is Random as an export reads it.
+func Source(t testing.TB, cfg models.Config, seed uint64) *export.Source {
+	t.Helper()
+	m, w := Random(t, cfg, seed)
+	g, err := export.Forward(m, w).Build(1, max(m.Context, 1))
+	require.NoError(t, err)
+	f := &memory{tensors: map[string]*tensor.Tensor{}}
+	for _, x := range m.Weights(g) {
+		part := x.Slice(w.(export.Tensors)[x.Param])
+		f.tensors[x.Name] = part
+		f.entries = append(f.entries, safetensors.Entry{Name: x.Name, DType: part.DType, Shape: part.Shape, Bytes: int64(len(part.Bytes()))})
+	}
+	s, err := export.NewSource(m, f)
+	require.NoError(t, err)
+	s.Step = 12
+	return s
+}
+
+// memory is a file of weights that was never written.
+type memory struct {
+	entries []safetensors.Entry
+	tensors map[string]*tensor.Tensor
+}
+
+func (m *memory) Entries() []safetensors.Entry { return m.entries }
+
+func (m *memory) ReadInto(name string, dst []byte) error {
+	return export.Tensors(m.tensors).Read(name, dst)
+}
+
+// Chars is a tokenizer of n characters.
+func Chars(t testing.TB, n int) data.Tokenizer {
+	t.Helper()
+	chars := "\n é日"
+	for r := 'A'; len([]rune(chars)) < n; r++ {
+		chars += string(r)
+	}
+	tok, err := data.OpenTokenizer(data.TokenizerSpec{Name: "char", Chars: chars})
+	require.NoError(t, err)
+	return tok
 }

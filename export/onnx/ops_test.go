@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -85,6 +86,7 @@ func checkSample(t *testing.T, op *graph.Op, index int, s graph.Sample) {
 	for _, o := range g.Outputs {
 		require.Less(t, difference(got[o.Name], want[o.Value]), max(1e-5, 2*s.Tol), "%s sample %d %q %+v: %v and %v", op.Name, index, s.Name, s.Attrs, got[o.Name], want[o.Value])
 	}
+	runtime.KeepAlive(want) // values of Eval lie outside Go's heap and go with their tensor
 }
 
 // sampleGraph feeds every input of the op; outputs are those that its mapping gives.
