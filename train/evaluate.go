@@ -1,7 +1,9 @@
 package train
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 
 	"ringo/data"
@@ -48,51 +50,114 @@ func newEvaluator(b backend.Backend, s backend.Store, m *models.Model, ds data.D
 	return e, err
 }
 
-// run evaluates limit batches spread evenly over the set, or all where limit is 0. The same batches are
-// taken every time, so that scores compare.
-func (e *evaluator) run(limit int) (Score, error) {
+// tally is what one batch adds to a score.
+type tally struct {
+	loss, correct float64 // sums over the samples
+	samples       float64
+}
+
+// batch evaluates batch number i of the set.
+func (e *evaluator) batch(i int) (tally, error) {
+	fields, valid, err := e.batches.Read(i)
+	if err != nil {
+		return tally{}, err
+	}
+	for k, raw := range fields {
+		if err := e.exec.Feed(e.names[k], raw); err != nil {
+			return tally{}, err
+		}
+	}
+	if err := e.exec.Run(0, len(e.exec.Program().Instrs)); err != nil {
+		return tally{}, err
+	}
+	mean, err := e.scalar(models.Loss)
+	if err != nil {
+		return tally{}, err
+	}
+	t := tally{loss: mean * float64(valid), samples: float64(valid)}
+	if !e.model.Language() {
+		t.correct, err = e.scalar(models.Correct)
+	}
+	return t, err
+}
+
+// run evaluates limit batches spread evenly over the set, or all where limit is 0. The same batches are taken every time,
+// so that scores compare. The workers of a group share them; the sum is taken in the order of the batches, so it has the
+// same bits at any number of workers.
+func (e *evaluator) run(limit int, g Group) (Score, error) {
 	n := e.batches.Len()
 	take := n
 	if limit > 0 && limit < n {
 		take = limit
 	}
-	var loss, correct float64
-	total := 0
-	for i := range take {
-		fields, valid, err := e.batches.Read(i * n / take)
-		if err != nil {
-			return Score{}, err
-		}
-		for k, raw := range fields {
-			if err := e.exec.Feed(e.names[k], raw); err != nil {
-				return Score{}, err
-			}
-		}
-		if err := e.exec.Run(0, len(e.exec.Program().Instrs)); err != nil {
-			return Score{}, err
-		}
-		mean, err := e.scalar(models.Loss)
-		if err != nil {
-			return Score{}, err
-		}
-		loss += mean * float64(valid)
-		total += valid
-		if e.model.Language() {
-			continue
-		}
-		right, err := e.scalar(models.Correct)
-		if err != nil {
-			return Score{}, err
-		}
-		correct += right
+	rank, size := 0, 1
+	if g != nil {
+		rank, size = g.Rank(), g.Size()
 	}
-	s := Score{Loss: loss / float64(total), Accuracy: math.NaN(), Perplexity: math.NaN(), Samples: total}
+	var mine []tally
+	for i := rank; i < take; i += size {
+		t, err := e.batch(i * n / take)
+		if err != nil {
+			return Score{}, err
+		}
+		mine = append(mine, t)
+	}
+	all := [][]tally{mine}
+	if g != nil {
+		var err error
+		if all, err = gatherTallies(g, mine, (take+size-1)/size); err != nil {
+			return Score{}, err
+		}
+	}
+	for r, ts := range all {
+		if want := (take - r + size - 1) / size; len(ts) != want {
+			return Score{}, lost{fmt.Errorf("rank %d evaluated %d batches, expected %d: every worker needs the same data", r, len(ts), want)}
+		}
+	}
+	var sum tally
+	for i := range take {
+		t := all[i%size][i/size]
+		sum.loss += t.loss
+		sum.correct += t.correct
+		sum.samples += t.samples
+	}
+	return e.score(sum), nil
+}
+
+func (e *evaluator) score(sum tally) Score {
+	s := Score{Loss: sum.loss / sum.samples, Accuracy: math.NaN(), Perplexity: math.NaN(), Samples: int(sum.samples)}
 	if e.model.Language() {
 		s.Perplexity = math.Exp(s.Loss)
 	} else {
-		s.Accuracy = correct / float64(total)
+		s.Accuracy = sum.correct / sum.samples
 	}
-	return s, nil
+	return s
+}
+
+// gatherTallies exchanges the tallies of all workers, at most `most` each.
+func gatherTallies(g Group, mine []tally, most int) ([][]tally, error) {
+	const bytes = 24
+	const round = 1 << 15 // tallies per message: Gather takes up to a megabyte
+	all := make([][]tally, g.Size())
+	for from := 0; from < most; from += round {
+		var raw []byte
+		for _, t := range mine[min(from, len(mine)):min(from+round, len(mine))] {
+			for _, x := range []float64{t.loss, t.correct, t.samples} {
+				raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(x))
+			}
+		}
+		got, err := g.Gather(raw)
+		if err != nil {
+			return nil, lost{err}
+		}
+		for r, raw := range got {
+			for ; len(raw) >= bytes; raw = raw[bytes:] {
+				at := func(i int) float64 { return math.Float64frombits(binary.LittleEndian.Uint64(raw[8*i:])) }
+				all[r] = append(all[r], tally{at(0), at(1), at(2)})
+			}
+		}
+	}
+	return all, nil
 }
 
 func (e *evaluator) scalar(name string) (float64, error) {
@@ -133,7 +198,10 @@ func (t *Trainer) Evaluate(limit int) (Score, error) {
 			return Score{}, err
 		}
 	}
-	return t.eval.run(limit)
+	if t.crew != nil && t.crew.Group != nil {
+		return t.eval.run(limit, t.crew.Group)
+	}
+	return t.eval.run(limit, nil)
 }
 
 // averaged reports whether the run keeps moving averages of its weights, which are then what it is judged by.

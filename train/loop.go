@@ -2,10 +2,14 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
+	"os"
+	"path/filepath"
 	"time"
 
+	"ringo/collective/control"
 	"ringo/train/checkpoint"
 	"ringo/train/metrics"
 )
@@ -19,7 +23,37 @@ type Result struct {
 	Checkpoint  string
 	Wall        time.Duration
 	Interrupted bool
-	Reason      string // "finished", "early stop" or "interrupted"
+	Left        bool   // as a worker that was asked to: the job goes on without it
+	Reason      string // "finished", "early stop", "interrupted" or "left"
+}
+
+// configFile is the resolved configuration in a run's folder.
+const configFile = "config.yaml"
+
+// Summary is a Result as a worker hands it to its launcher.
+type Summary struct {
+	Step        int
+	Reason      string
+	ValLoss     *float64 `json:",omitempty"`
+	Accuracy    *float64 `json:",omitempty"`
+	ModelSHA256 string   `json:",omitempty"`
+	Checkpoint  string   `json:",omitempty"`
+	WallS       float64
+	Interrupted bool `json:",omitempty"`
+}
+
+// Summary leaves out what JSON cannot hold.
+func (r Result) Summary() Summary {
+	s := Summary{Step: r.Step, Reason: r.Reason, ModelSHA256: r.ModelSHA256, Checkpoint: r.Checkpoint, WallS: r.Wall.Seconds(), Interrupted: r.Interrupted}
+	for _, n := range []struct {
+		v  float64
+		to **float64
+	}{{r.Score.Loss, &s.ValLoss}, {r.Score.Accuracy, &s.Accuracy}} {
+		if isFinite(n.v) && r.Evaluated {
+			*n.to = &n.v
+		}
+	}
+	return s
 }
 
 // logs is about how many step events a run of unknown taste writes, and the most steps between two.
@@ -36,42 +70,97 @@ type meter struct {
 }
 
 // Run trains to the end, until ctx is cancelled (the step is finished and a checkpoint saved), or until
-// early stopping. Events go to the log as they happen.
+// early stopping. Events go to the log as they happen. As a worker of a job it goes through the views: what a failing
+// peer cuts off is done again in the next view.
 func (t *Trainer) Run(ctx context.Context) (Result, error) {
-	c := t.cfg.Train
-	every := c.LogEvery
-	if every == 0 {
-		every = min(max(1, t.steps/logs), maxGap)
+	if t.crew == nil {
+		return t.run(ctx)
 	}
-	if err := t.emit(&metrics.Start{Step: t.step, Steps: t.steps, Model: t.Model.Name, Params: t.Params(),
-		Device: t.device.Describe(), Precision: c.Precision, Data: t.train.Info().Describe}); err != nil {
+	err := t.regroup(ctx, nil)
+	for err == nil {
+		var r Result
+		if r, err = t.run(ctx); err == nil {
+			return r, nil
+		}
+		var l lost
+		if errors.As(err, &l) {
+			err = t.regroup(ctx, l.err)
+		}
+	}
+	if errors.Is(err, control.ErrStopping) {
+		return t.abandon()
+	}
+	return Result{}, err
+}
+
+// run takes steps from where the run stands. Between two steps come the pauses that the step asks for; where a run stands is
+// the step and how much of the pause after it is done, which is what workers compare when they meet (agree).
+func (t *Trainer) run(ctx context.Context) (Result, error) {
+	if err := t.begun(); err != nil {
 		return Result{}, err
 	}
 	m := meter{last: t.o.Now()}
 	event := &metrics.Step{}
-	for t.step < t.steps {
-		if ctx.Err() != nil {
-			return t.finish("interrupted")
+	for {
+		stop, err := t.pauses(&m)
+		switch {
+		case err != nil:
+			return Result{}, err
+		case stop:
+			return t.finish("early stop")
+		case t.step >= t.steps:
+			return t.finish("finished")
 		}
+		if leave, err := t.asked(ctx); err != nil || leave != "" {
+			return t.depart(leave, err)
+		}
+		from := t.o.Now()
 		loss, err := t.Step()
 		if err != nil {
 			return Result{}, t.explain(err)
 		}
 		m.steps++
-		if t.step%every == 0 || t.step == t.steps || t.step == 1 {
+		if t.crew != nil {
+			if err := t.stepped(t.o.Now().Sub(from)); err != nil {
+				return Result{}, err
+			}
+		}
+		if every := t.logEvery(); t.step%every == 0 || t.step == t.steps || t.step == 1 {
 			if err := t.report(event, &m, loss); err != nil {
 				return Result{}, err
 			}
 		}
-		stop, err := t.pauses(&m)
+	}
+}
+
+// begun writes the run's resolved configuration beside its checkpoints and emits the start event, once.
+func (t *Trainer) begun() error {
+	if t.saves() {
+		text, err := t.Resolved()
 		if err != nil {
-			return Result{}, err
+			return err
 		}
-		if stop {
-			return t.finish("early stop")
+		if err := os.MkdirAll(t.o.Out, 0o777); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(t.o.Out, configFile), text, 0o666); err != nil {
+			return err
 		}
 	}
-	return t.finish("finished")
+	if t.started {
+		return nil
+	}
+	t.started = true
+	return t.emit(&metrics.Start{Step: t.step, Steps: t.steps, Model: t.Model.Name, Params: t.Params(),
+		Device: t.device.Describe(), Precision: t.cfg.Train.Precision, Data: t.train.Info().Describe})
+}
+
+// logEvery is the number of steps between step events.
+func (t *Trainer) logEvery() int {
+	if n := t.cfg.Train.LogEvery; n > 0 {
+		return n
+	}
+	return min(max(1, t.steps/logs), maxGap)
 }
 
 // report emits a step event.
@@ -93,24 +182,34 @@ func (t *Trainer) report(e *metrics.Step, m *meter, loss float64) error {
 	return t.emit(e)
 }
 
-// pauses evaluates and saves where the step says so, and reports whether to stop early.
+// pauses evaluates and saves where the step says so and it is not done yet, and reports whether to stop early.
 func (t *Trainer) pauses(m *meter) (stop bool, err error) {
 	c := t.cfg.Train
-	last := t.step == t.steps // finish does both then
+	if t.paused >= t.step || t.step >= t.steps { // after the last step, finish does both
+		return false, nil
+	}
 	from := t.o.Now()
-	if c.EvalEvery > 0 && t.step%c.EvalEvery == 0 && !last {
+	if c.EvalEvery > 0 && t.step%c.EvalEvery == 0 {
 		if _, err := t.evaluate(); err != nil {
 			return false, err
 		}
 		stop = c.EarlyStop > 0 && t.state.BadEvals >= c.EarlyStop
 	}
-	if c.SaveEvery > 0 && t.step%c.SaveEvery == 0 && !last && !stop && t.saver != nil {
+	if c.SaveEvery > 0 && t.step%c.SaveEvery == 0 && !stop && t.saves() {
 		if _, err := t.save(); err != nil {
 			return false, err
 		}
 	}
+	if !stop {
+		t.paused = t.step
+	}
 	m.pause += t.o.Now().Sub(from)
 	return stop, nil
+}
+
+// saves reports whether this process writes the run's checkpoints: of several workers the first does.
+func (t *Trainer) saves() bool {
+	return t.saver != nil && (t.crew == nil || t.crew.Group == nil || t.crew.Rank() == 0)
 }
 
 // evaluate scores the model, keeps count for early stopping and emits the event, once a step.
@@ -156,12 +255,17 @@ func (t *Trainer) finish(reason string) (Result, error) {
 		}
 		r.Evaluated = true
 	}
-	if t.saver != nil {
+	if t.saves() {
 		c, err := t.save()
 		if err != nil {
 			return r, err
 		}
 		r.Checkpoint, r.ModelSHA256 = c.Dir, c.Files[modelFile].SHA256
+	}
+	if t.crew != nil && t.crew.Group != nil {
+		if err := t.crew.share(&r); err != nil {
+			return r, err
+		}
 	}
 	r.Wall = t.o.Now().Sub(t.begin)
 	return r, nil
@@ -175,7 +279,8 @@ func (t *Trainer) Done(r Result) error {
 
 // explain adds to an error that ended a run where its last checkpoint lies.
 func (t *Trainer) explain(err error) error {
-	if t.saver == nil {
+	var l lost
+	if t.saver == nil || errors.As(err, &l) {
 		return err
 	}
 	if c, openErr := checkpoint.Open(t.saver.Dir); openErr == nil {

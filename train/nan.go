@@ -38,7 +38,11 @@ func (t *Trainer) diagnose(loss float64) error {
 			return e
 		}
 	}
-	for lane := range t.cfg.Train.Lanes {
+	lo, hi := 0, t.cfg.Train.Lanes
+	if t.crew != nil {
+		lo, hi = t.crew.lanes() // the other workers look at theirs
+	}
+	for lane := lo; lane < hi; lane++ {
 		if err := t.feed(lane); err != nil {
 			return err
 		}

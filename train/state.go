@@ -54,11 +54,19 @@ func newState(cfg *config.Config, t *Trainer) State {
 	return s
 }
 
-// Save writes a checkpoint of the run as it stands.
-func (t *Trainer) Save() (*checkpoint.Checkpoint, error) {
+// Save writes a checkpoint of the run as it stands. Workers of a job take turns: one that was counted out may not
+// know it yet.
+func (t *Trainer) Save() (c *checkpoint.Checkpoint, err error) {
 	if t.saver == nil {
 		return nil, errors.New("train: a run without a folder keeps no checkpoints")
 	}
+	if t.crew == nil {
+		return t.write()
+	}
+	return c, t.saver.Exclusive(func() error { c, err = t.write(); return err })
+}
+
+func (t *Trainer) write() (*checkpoint.Checkpoint, error) {
 	text, err := t.Resolved()
 	if err != nil {
 		return nil, err
@@ -103,12 +111,8 @@ func (t *Trainer) Resume(path string) (notes []string, err error) {
 	}
 	t.step = s.Step
 	t.state.BestLoss, t.state.BadEvals, t.state.LastLoss, t.state.WallS = s.BestLoss, s.BadEvals, s.LastLoss, s.WallS
-	t.begin = t.o.Now()
-	if t.loader != nil {
-		err = t.loader.Close()
-		t.loader, t.names = nil, nil
-	}
-	return notes, err
+	t.begin, t.paused = t.o.Now(), s.Step
+	return notes, t.dropLoader()
 }
 
 // openState verifies a checkpoint and reads its state.json.

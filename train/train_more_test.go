@@ -132,3 +132,16 @@ optim: {name: sgd, lr: 0.1, momentum: 0.9}
 	fmt.Println(r.Reason, r.Step, err, t.Close())
 	// Output: finished 3 <nil> <nil>
 }
+
+// TestRecompute: computing values again changes the losses by rounding at most, dropout included.
+func TestRecompute(t *testing.T) {
+	t.Parallel()
+	sets := []string{"model.layers=2", "model.dropout=0.1"}
+	want := steps(t, newTrainer(t, gptConfig(t, sets...), Options{}), 6)
+	for _, how := range []string{"gelu", "norm", "block"} {
+		got := steps(t, newTrainer(t, gptConfig(t, append(sets, "train.recompute="+how)...), Options{}), 6)
+		for i := range want {
+			require.InEpsilon(t, want[i], got[i], 1e-5, "%s, step %d", how, i)
+		}
+	}
+}

@@ -34,6 +34,8 @@ type Options struct {
 	Reference bool
 	Disable   []string
 	FS        checkpoint.FS // nil is the operating system's
+	// Team makes the run one worker's part in a job; nil trains in this process alone.
+	Team Team
 }
 
 // Trainer is one run in progress. It is not safe for concurrent use.
@@ -53,16 +55,22 @@ type Trainer struct {
 	stepper *runtime.Step
 	eval    *evaluator
 	feed    func(lane int) error
-	rng     []byte // I64 (3): seed, step, lane; nil where the model draws nothing
+	onReady func(b plan.Bucket) error // ready, bound once
+	rng     []byte                    // I64 (3): seed, step, lane; nil where the model draws nothing
 	saver   *checkpoint.Store
 
-	steps int // of the whole run
-	step  int // done so far
-	state State
-	begin time.Time
+	crew      *crew // the run's part in a job; nil alone
+	hash      string
+	steps     int    // of the whole run
+	step      int    // done so far
+	stepEpoch uint64 // the view in which the last step was done
+	state     State
+	begin     time.Time
+	started   bool // the start event is out
 
 	score  Score // of the last evaluation
 	scored int   // the step it was made after; −1 before the first
+	paused int   // the last step whose evaluation and checkpoint are done
 }
 
 // New opens the data, builds and plans the model, binds it to the device and gives the weights their first
@@ -107,6 +115,12 @@ func New(cfg *config.Config, o Options) (_ *Trainer, err error) {
 		return nil, cfg.Locate(fmt.Errorf("optim.warmup: found %d, expected less than the run's %d steps", cfg.Optim.Warmup, t.steps))
 	}
 	t.state = newState(cfg, t)
+	if o.Team != nil {
+		if t.hash, err = t.runHash(); err != nil {
+			return nil, err
+		}
+		t.crew = &crew{team: o.Team, clean: true}
+	}
 	if o.Out != "" {
 		t.saver = &checkpoint.Store{Dir: filepath.Join(o.Out, "checkpoints"), Keep: cfg.Train.Keep, FS: o.FS}
 	}
@@ -121,8 +135,8 @@ func (t *Trainer) compile() error {
 	if err != nil {
 		return err
 	}
-	opt := plan.Options{Precision: precision(c.Precision), Disable: t.o.Disable, Training: &plan.Training{
-		Loss: models.Loss, Lanes: c.Lanes, Rule: rule, Clip: t.cfg.Optim.Clip, EMA: c.EMA, Norm: c.Lanes > 1}}
+	opt := plan.Options{Precision: precision(c.Precision), Recompute: c.Recompute, Disable: t.o.Disable, Training: &plan.Training{
+		Loss: models.Loss, Lanes: c.Lanes, Rule: rule, Clip: t.cfg.Optim.Clip, EMA: c.EMA, Norm: c.Lanes > 1, Shared: t.o.Team != nil}}
 	t.store = t.device.NewStore()
 	build := func(g *graph.Graph) error { return t.Model.Loss(g, c.Batch/c.Lanes, true) }
 	if t.exec, err = compile(t.device, t.store, build, opt); err != nil {
@@ -135,7 +149,7 @@ func (t *Trainer) compile() error {
 	if _, ok := t.prog.Inputs[models.RNG]; ok {
 		t.rng = make([]byte, 3*tensor.I64.Size())
 	}
-	t.feed = t.feedLane
+	t.feed, t.onReady = t.feedLane, t.ready
 	return nil
 }
 
@@ -156,11 +170,18 @@ func precision(name string) tensor.DType {
 	return tensor.F32
 }
 
-// start begins to read batches, at the step that comes next.
+// start begins to read batches of this process's lanes, at the step that comes next.
 func (t *Trainer) start() (err error) {
 	c := t.cfg.Train
+	lo, hi := 0, c.Lanes
+	if t.crew != nil {
+		lo, hi = t.crew.lanes()
+	}
+	if t.loader != nil || lo == hi {
+		return nil
+	}
 	t.loader, err = data.NewLoader(t.train, data.LoaderConfig{Seed: c.Seed, Batch: c.Batch, Lanes: c.Lanes,
-		Sampling: t.cfg.Data.Sampling, Start: int64(t.step)})
+		LaneLo: lo, LaneHi: hi, Sampling: t.cfg.Data.Sampling, Start: int64(t.step)})
 	if err != nil {
 		return err
 	}
@@ -192,10 +213,8 @@ func (t *Trainer) feedLane(lane int) error {
 // Step takes one optimizer step and returns the mean loss of its samples before it. A loss or a gradient
 // that is not finite ends the run with the place where it began; the weights are then not to be used.
 func (t *Trainer) Step() (float64, error) {
-	if t.loader == nil {
-		if err := t.start(); err != nil {
-			return 0, err
-		}
+	if err := t.start(); err != nil {
+		return 0, err
 	}
 	lr, err := LearningRate(t.cfg.Optim, t.step, t.steps)
 	if err != nil {
@@ -205,7 +224,7 @@ func (t *Trainer) Step() (float64, error) {
 	if err := t.stepper.Begin(lr, bias1, bias2); err != nil {
 		return 0, err
 	}
-	if err := t.stepper.Lanes(0, t.cfg.Train.Lanes, t.feed, nil); err != nil {
+	if err := t.lanes(); err != nil {
 		return 0, err
 	}
 	mean, err := t.stepper.Mean(models.Loss)
@@ -222,8 +241,22 @@ func (t *Trainer) Step() (float64, error) {
 		return 0, t.diagnoseGradient(float64(norm))
 	}
 	t.step++
+	if t.crew != nil {
+		t.stepEpoch = t.crew.epoch
+	}
 	return float64(mean), nil
 }
+
+// lanes leaves the sum of the step's gradients over all lanes in the gradient.
+func (t *Trainer) lanes() error {
+	if t.crew != nil {
+		return t.sumLanes()
+	}
+	return t.stepper.Lanes(0, t.cfg.Train.Lanes, t.feed, nil)
+}
+
+// Device is the name of the device that trains, such as cpu.
+func (t *Trainer) Device() string { return t.device.Name() }
 
 // Program is the planned training step, for printing.
 func (t *Trainer) Program() *plan.Program { return t.prog }
@@ -261,11 +294,10 @@ func (t *Trainer) unit() (float64, string) {
 
 // Close releases memory and files. It may be called at any time, and twice.
 func (t *Trainer) Close() error {
-	var err error
-	if t.loader != nil {
-		err = errors.Join(err, t.loader.Close())
-		t.loader = nil
+	if t.crew != nil {
+		t.crew.leave()
 	}
+	err := t.dropLoader()
 	if t.eval != nil {
 		err = errors.Join(err, t.eval.Close())
 		t.eval = nil

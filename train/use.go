@@ -66,7 +66,7 @@ func (u *Trained) Evaluate(ds data.Dataset, rows, limit int) (Score, error) {
 	if err != nil {
 		return Score{}, err
 	}
-	s, err := e.run(limit)
+	s, err := e.run(limit, nil)
 	return s, errors.Join(err, e.Close())
 }
 

@@ -36,6 +36,7 @@ type cli struct {
 	Bench    benchCmd    `cmd:"" help:"Time whole training steps, or kernels."`
 	Data     dataCmd     `cmd:"" help:"Fetch and look at data sets."`
 	Doctor   doctorCmd   `cmd:"" help:"Say what this machine offers."`
+	Worker   workerCmd   `cmd:"" hidden:""`
 }
 
 // deviceFlags choose where a command computes.

@@ -85,7 +85,7 @@ func (c *trainCmd) run(e *env, t *train.Trainer, cfg *config.Config, log *metric
 		err := errors.Join(finish(), c.say(e, t, r))
 		return errors.Join(err, interrupted{})
 	}
-	text, err := c.sample(t, cfg)
+	text, err := sampleText(t, cfg)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (c *trainCmd) resume(e *env, t *train.Trainer) error {
 	return err
 }
 
-// folder makes the run's folder and writes config.yaml. A new run does not mix with an old one: the old
+// folder makes the run's folder. A new run does not mix with an old one: the old
 // folder is moved aside.
 func (c *trainCmd) folder(e *env, t *train.Trainer) error {
 	if done, _ := t.Steps(); done == 0 && !c.Resume && c.Checkpoint == "" && isRun(c.Out) {
@@ -141,14 +141,7 @@ func (c *trainCmd) folder(e *env, t *train.Trainer) error {
 			break
 		}
 	}
-	if err := os.MkdirAll(c.Out, 0o777); err != nil {
-		return err
-	}
-	text, err := t.Resolved()
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(c.Out, "config.yaml"), text, 0o666)
+	return os.MkdirAll(c.Out, 0o777)
 }
 
 func isRun(dir string) bool {
@@ -185,8 +178,8 @@ func (c *trainCmd) sinks(e *env, t *train.Trainer, log *metrics.Log) error {
 	return nil
 }
 
-// sample lets a text model write; "" where it cannot or is not asked to.
-func (c *trainCmd) sample(t *train.Trainer, cfg *config.Config) (string, error) {
+// sampleText lets a text model write; "" where it cannot or is not asked to.
+func sampleText(t *train.Trainer, cfg *config.Config) (string, error) {
 	if cfg.Train.Sample == 0 || !t.Writes() {
 		return "", nil
 	}

@@ -23,6 +23,7 @@ const (
 	LatestName   = "latest"
 	stepPrefix   = "step-"
 	tempPrefix   = ".tmp-"
+	lockName     = ".lock"
 )
 
 // format is the manifest's version; another one is refused.

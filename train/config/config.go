@@ -37,7 +37,7 @@ type Train struct {
 	Threads     int     `yaml:"threads"`      // CPU threads; 0: all. The result does not depend on it
 	Reduce      string  `yaml:"reduce"`       // ring, or reproducible (same bits at any number of workers)
 	Balance     string  `yaml:"balance"`      // lanes per worker: even, or speed (in proportion to measured speed)
-	Wire        string  `yaml:"wire"`         // how gradients travel between workers: fp32, bf16 or int8 (with error feedback)
+	Wire        string  `yaml:"wire"`         // how gradients travel between workers: exact, bf16 or int8 (with error feedback)
 	Recompute   string  `yaml:"recompute"`    // computed again in the backward pass to save memory: none, gelu, norm, block
 	LogEvery    int     `yaml:"log_every"`    // steps between step events; 0: about 200 over the run
 	EvalEvery   int     `yaml:"eval_every"`   // steps between evaluations; 0: only at the end
@@ -69,7 +69,7 @@ type Optim struct {
 // Default returns the configuration that a file's keys are laid over.
 func Default() *Config {
 	return &Config{
-		Train: Train{Batch: 32, Lanes: 1, Precision: "fp32", Seed: 1337, Reduce: "ring", Balance: "even", Wire: "fp32", Recompute: "none", EvalBatches: 0, Keep: 3, Sample: 300},
+		Train: Train{Batch: 32, Lanes: 1, Precision: "fp32", Seed: 1337, Reduce: "ring", Balance: "even", Wire: "exact", Recompute: "none", EvalBatches: 0, Keep: 3, Sample: 300},
 		Optim: Optim{Name: "adamw", LR: 1e-3, Schedule: "cosine", Decay: 0.2, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8,
 			Momentum: 0.9, WeightDecay: 0, Clip: 0, MuonSteps: 5},
 		where: map[string]place{},
@@ -152,8 +152,8 @@ func (t Train) validate() error {
 		oneOf("precision", t.Precision, "fp32", "bf16"),
 		oneOf("reduce", t.Reduce, "ring", "reproducible"),
 		oneOf("balance", t.Balance, "even", "speed"),
-		oneOf("wire", t.Wire, "fp32", "bf16", "int8"),
-		{"wire", t.Wire, t.Wire == "fp32" || t.Reduce == "ring", "be fp32 with train.reduce reproducible: rounding on the way depends on who sends"},
+		oneOf("wire", t.Wire, "exact", "bf16", "int8"),
+		{"wire", t.Wire, t.Wire == "exact" || t.Reduce == "ring", "be exact with train.reduce reproducible: rounding on the way depends on who sends"},
 		oneOf("recompute", t.Recompute, "none", "gelu", "norm", "block"),
 		{"threads", t.Threads, t.Threads >= 0, natural},
 		{"log_every", t.LogEvery, t.LogEvery >= 0, natural},

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+
+	"ringo/collective/control"
+	"ringo/collective/ring"
+	"ringo/train"
+	"ringo/train/config"
+	"ringo/train/metrics"
+)
+
+// workerCmd is what ringo launch starts on every device; people never do.
+type workerCmd struct {
+	Config     string   `short:"c" required:""`
+	Set        []string `sep:"none"`
+	Out        string   `required:""`
+	Resume     bool     ``
+	Checkpoint string   ``
+	deviceFlags
+}
+
+func (c *workerCmd) Run(e *env) error {
+	// A terminal's Ctrl-C reaches the whole group of processes; the launcher says what it means.
+	signal.Ignore(os.Interrupt)
+	client, err := control.Attach()
+	if err != nil {
+		return err
+	}
+	if client == nil {
+		return usage{errors.New("worker: no launcher started this process; run ringo launch, or ringo train for one process")}
+	}
+	cfg, err := config.Load(c.Config, e.environ, c.Set)
+	if err != nil {
+		return usage{err}
+	}
+	listen, err := c.listen(client.Job())
+	if err != nil {
+		return err
+	}
+	err = c.work(client, listen, cfg)
+	return errors.Join(err, listen.Close(), client.Close())
+}
+
+// listen opens the data socket.
+func (c *workerCmd) listen(job control.Job) (*ring.Listener, error) {
+	o := ring.ListenOptions{Secret: job.Key}
+	return ring.Listen(job.Listen, o)
+}
+
+// address is where other workers reach a listener.
+func address(l *ring.Listener, advertise string) string {
+	_, port, err := net.SplitHostPort(l.Addr())
+	if err != nil || advertise == "" {
+		return l.Addr()
+	}
+	return net.JoinHostPort(advertise, port)
+}
+
+func (c *workerCmd) work(client *control.Client, listen *ring.Listener, cfg *config.Config) (err error) {
+	member, err := train.NewMember(client, listen, client.Job().Name, cfg.Train.Wire)
+	if err != nil {
+		return err
+	}
+	log := metrics.NewLog(toLauncher{client})
+	t, err := train.New(cfg, train.Options{Out: c.Out, Device: c.Device, Threads: c.Threads, Log: log, Team: member})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	if from := c.from(); from != "" {
+		if _, err := t.Resume(from); err != nil && !(c.Checkpoint == "" && errors.Is(err, os.ErrNotExist)) {
+			return err
+		}
+	}
+	if err := client.Ready(address(listen, client.Job().Advertise), t.Device()); err != nil {
+		return err
+	}
+	r, err := t.Run(context.Background())
+	if err != nil {
+		return err
+	}
+	if r.Left {
+		return client.Leave("was asked to leave after step " + fmt.Sprint(r.Step))
+	}
+	return c.done(client, t, cfg, log, r)
+}
+
+// from is the checkpoint to go on from, "" for none.
+func (c *workerCmd) from() string {
+	if c.Checkpoint == "" && c.Resume {
+		return c.Out
+	}
+	return c.Checkpoint
+}
+
+// done tells the launcher how the run ended; the worker that saved the model also writes the sample.
+func (c *workerCmd) done(client *control.Client, t *train.Trainer, cfg *config.Config, log *metrics.Log, r train.Result) error {
+	if !r.Interrupted {
+		text, err := sampleText(t, cfg)
+		if err != nil {
+			return err
+		}
+		if text != "" {
+			if err := log.Emit(&metrics.Sample{Step: r.Step, Text: text}); err != nil {
+				return err
+			}
+		}
+		if err := t.Done(r); err != nil {
+			return err
+		}
+	}
+	raw, err := json.Marshal(r.Summary())
+	if err != nil {
+		return err
+	}
+	return client.Done(raw)
+}
+
+// toLauncher is the sink that hands events to the launcher.
+type toLauncher struct{ client *control.Client }
+
+func (s toLauncher) Event(_ metrics.Event, line []byte) error { return s.client.Event(line) }
+func (toLauncher) Close() error                               { return nil }
