@@ -11,22 +11,28 @@ CXXFLAGS := -std=c++17 -g -Wall -Wextra -Werror -fPIC -mtls-dialect=gnu2 -ffp-co
 KERNELFLAGS := -x c++ -DSOFTCUDA -I$(DEVICE) -Wno-unknown-pragmas -Wno-unused-function
 OPT ?= -O2
 
+SOFT := $(FAMILIES) $(basename $(notdir $(wildcard $(DEVICE)/*.cpp $(DEVICE)/*.cu)))
+
 soft: bin/libringo_softcuda.so
 asan: bin/libringo_softcuda_asan.so
 
-bin/libringo_softcuda.so: $(patsubst %,$(OUT)/soft/%.o,$(FAMILIES) $(basename $(notdir $(wildcard $(DEVICE)/*.cpp))))
+bin/libringo_softcuda.so: $(patsubst %,$(OUT)/soft/%.o,$(SOFT))
 	$(CXX) -shared -o $@ $^ -lpthread
 
 # Fibers are stacks that AddressSanitizer does not know: it checks heap memory only, which is what kernels touch.
 ASAN := -fsanitize=address --param asan-stack=0 -fno-omit-frame-pointer
-bin/libringo_softcuda_asan.so: $(patsubst %,$(OUT)/asan/%.o,$(FAMILIES) $(basename $(notdir $(wildcard $(DEVICE)/*.cpp))))
+bin/libringo_softcuda_asan.so: $(patsubst %,$(OUT)/asan/%.o,$(SOFT))
 	$(CXX) -shared $(ASAN) -o $@ $^ -lpthread
 
 $(OUT)/soft/%.o: kernels/%.cu $(HEADERS) $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/soft
 	$(CXX) $(CXXFLAGS) $(OPT) $(KERNELFLAGS) -c $< -o $@
+$(OUT)/soft/%.o: $(DEVICE)/%.cu $(HEADERS) $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/soft
+	$(CXX) $(CXXFLAGS) $(OPT) $(KERNELFLAGS) -c $< -o $@
 $(OUT)/soft/%.o: $(DEVICE)/%.cpp $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/soft
 	$(CXX) $(CXXFLAGS) -O2 -c $< -o $@
 $(OUT)/asan/%.o: kernels/%.cu $(HEADERS) $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/asan
+	$(CXX) $(CXXFLAGS) -O1 $(ASAN) $(KERNELFLAGS) -c $< -o $@
+$(OUT)/asan/%.o: $(DEVICE)/%.cu $(HEADERS) $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/asan
 	$(CXX) $(CXXFLAGS) -O1 $(ASAN) $(KERNELFLAGS) -c $< -o $@
 $(OUT)/asan/%.o: $(DEVICE)/%.cpp $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/asan
 	$(CXX) $(CXXFLAGS) -O1 $(ASAN) -c $< -o $@

@@ -91,7 +91,10 @@ template <class T> T exchange(T v, unsigned from, unsigned mask) {
   unsigned slot = me->slot ^= 1;
   memcpy(&block->exchange[slot][me->linear], &v, sizeof v);
   wait_warp(mask);
-  memcpy(&v, &block->exchange[slot][from], sizeof v);
+  if (mask >> (from & 31) & 1)
+    memcpy(&v, &block->exchange[slot][from], sizeof v);
+  else
+    memset((void *)&v, 0xFF, sizeof v); // a lane outside the mask: undefined
   return v;
 }
 
