@@ -21,13 +21,22 @@ type Backend struct{ d *device }
 var _ backend.Backend = (*Backend)(nil)
 
 func init() {
-	backend.Register("cuda", func(spec string, _ backend.Options) (backend.Backend, error) { return Open(spec, "") })
-	backend.Register("soft", func(spec string, _ backend.Options) (backend.Backend, error) {
-		library, err := soft.Library()
+	register("cuda", func() (string, error) { return "", nil })
+	register("soft", soft.Library)
+}
+
+// register enters a device whose driver library is found by find.
+func register(name string, find func() (string, error)) {
+	backend.Register(name, func(spec string, _ backend.Options) (backend.Backend, error) {
+		library, err := find()
 		if err != nil {
 			return nil, err
 		}
-		return Open(spec, library)
+		b, err := Open(spec, library)
+		if err != nil {
+			return nil, err // not b: a nil pointer in an interface is not nil
+		}
+		return b, nil
 	})
 }
 

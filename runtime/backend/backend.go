@@ -100,15 +100,28 @@ func Names() []string {
 	return out
 }
 
+// fallback is the CPU in place of a GPU that is not there: its description says why.
+type fallback struct {
+	Backend
+	why error
+}
+
+func (f fallback) Describe() string {
+	return fmt.Sprintf("%s (no GPU is used: %v)", f.Backend.Describe(), f.why)
+}
+
 // Open returns the backend for a device such as "cpu", "cuda:1" or "null". "auto" takes a GPU where there
-// is one and the CPU otherwise.
+// is one and the CPU otherwise, whose description then says why.
 func Open(device string, o Options) (Backend, error) {
 	name, spec, _ := strings.Cut(device, ":")
 	if name == "auto" || name == "" {
 		if open := factories["cuda"]; open != nil {
-			if b, err := open(spec, o); err == nil {
+			b, err := open(spec, o)
+			if err == nil {
 				return b, nil
 			}
+			b, cpuErr := Open("cpu", o)
+			return fallback{b, err}, cpuErr
 		}
 		name = "cpu"
 	}
