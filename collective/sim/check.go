@@ -57,7 +57,8 @@ func (c *checks) decided(h *host, v view.View) {
 }
 
 // reduced: a sum is complete. All lanes are in it once, all from one state; the state gets a name that no other has; and
-// no later view has made a step, that is, there is one primary side.
+// no later view had made a step when this one began, that is, one side trains. (A sum that began before, and that a late
+// worker completes, is harmless: the state it makes is older than the other side's, which is why states carry epochs.)
 func (c *checks) reduced(k *worker, t token) {
 	c.steps++
 	lane := 0
@@ -78,8 +79,8 @@ func (c *checks) reduced(k *worker, t token) {
 		c.fail("two states are both called step %d of epoch %d", name.Step, name.Epoch)
 	}
 	c.names[name] = t.best
-	if t.epoch < c.trained {
-		c.fail("a step begins and ends in epoch %d after epoch %d made one: two sides train", t.epoch, c.trained)
+	if t.epoch < t.begun {
+		c.fail("a step begins and ends in epoch %d after epoch %d made one: two sides train", t.epoch, t.begun)
 	}
 	c.trained = max(c.trained, t.epoch)
 	if v, known := c.views[t.epoch]; !known || len(v.Workers) != len(t.parts) || v.Rank(k.id) < 0 {

@@ -58,6 +58,7 @@ var faults = []fault{
 	{"a host leaves", 2, func(w *world) {
 		if h := pick(w, w.running(true)); h != nil && w.spared(h) {
 			w.tracef(h.self.ID, "is asked to leave")
+			h.leaving = true
 			h.step(view.Leave{})
 		}
 	}},

@@ -17,7 +17,7 @@ type host struct {
 	self    view.Host
 	machine *view.Machine
 	up      bool // running
-	left    bool // ended cleanly
+	leaving bool // asked to end cleanly
 	member  bool // Standing is Member: workers may step
 	tickAt  time.Duration
 	workers []*worker // started by this launcher and not known to have ended
@@ -87,7 +87,6 @@ func (h *host) step(in view.Input) {
 			h.pause(!h.member)
 		case view.Left:
 			h.w.tracef(h.self.ID, "%s", out.Reason)
-			h.left = true
 			h.w.stop(h)
 		case view.Refused:
 			h.w.check.fail("host %s refused a message of %s: %v", h.self.ID, out.From, out.Err)

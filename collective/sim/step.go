@@ -71,12 +71,13 @@ func (k *worker) compute() {
 	if k.done() {
 		return
 	}
+	k.begun = k.w.check.trained
 	k.w.after(10*time.Millisecond+k.w.upTo(40*time.Millisecond), func() {
 		k.do(func() {
 			if k.view.Epoch == epoch && k.state.Step == step && k.phase == stepping {
 				k.ready, k.moved = true, k.w.now
 				if k.rank == 0 {
-					k.sums = append(k.sums, token{kind: sum, epoch: epoch, step: step})
+					k.sums = append(k.sums, token{kind: sum, epoch: epoch, step: step, begun: k.begun})
 				}
 				k.advance()
 			}

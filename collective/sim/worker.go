@@ -36,13 +36,14 @@ const (
 // lacks it, and makes steps: gradients of its lanes, summed along the ring, applied when the sum comes back. It acts in
 // the newest view handed to it and in no other.
 type worker struct {
-	w     *world
-	host  *host
-	id    string
-	alive bool
-	hung  bool // stopped, as by SIGSTOP
-	inbox []func()
-	mail  time.Duration // when the launcher's last message arrives: they keep their order
+	w      *world
+	host   *host
+	id     string
+	alive  bool
+	hung   bool          // stopped, as by SIGSTOP
+	inbox  []func()      // what a stopped process will find when it goes on
+	urgent []func()      // from its launcher: it looks there first, before every step
+	mail   time.Duration // when the launcher's last message arrives: they keep their order
 
 	state  *State
 	view   view.View
@@ -52,6 +53,7 @@ type worker struct {
 	paused bool
 	agreed bool
 	ready  bool    // gradients of step state.Step are computed
+	begun  uint64  // see token
 	sums   []token // came before this worker was ready for them
 	early  []token // of epochs not handed over yet
 	moved  time.Duration
@@ -77,6 +79,7 @@ type token struct {
 	source int
 	step   int
 	parts  []part
+	begun  uint64 // newest epoch that had made a step when this one began; only the checks look at it
 }
 
 // part is a rank's share of a sum: the lanes [lo, hi) of a step from a state.
@@ -88,7 +91,13 @@ type part struct {
 // fromLauncher runs fn when a message that the launcher sends now arrives. Messages keep their order.
 func (k *worker) fromLauncher(fn func()) {
 	k.mail = max(k.mail+1, k.w.now+50*time.Microsecond+k.w.upTo(time.Millisecond))
-	k.w.after(k.mail-k.w.now, func() { k.do(fn) })
+	k.w.after(k.mail-k.w.now, func() {
+		if k.hung {
+			k.urgent = append(k.urgent, fn)
+			return
+		}
+		k.do(fn)
+	})
 }
 
 // do runs fn now, or once a stopped process goes on.
@@ -105,8 +114,8 @@ func (k *worker) do(fn func()) {
 // resume lets a stopped process go on with what came meanwhile.
 func (k *worker) resume() {
 	k.hung = false
-	box := k.inbox
-	k.inbox = nil
+	box := append(k.urgent, k.inbox...)
+	k.urgent, k.inbox = nil, nil
 	for _, fn := range box {
 		k.do(fn)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"ringo/collective/view"
@@ -169,7 +170,7 @@ func (w *world) calm() {
 		}
 		top = max(top, k.state.Step)
 	}
-	if len(w.running(false)) == 0 {
+	if !slices.ContainsFunc(w.running(false), func(h *host) bool { return !h.leaving }) {
 		w.startHost("", false, false)
 	}
 	for _, h := range w.running(false) {

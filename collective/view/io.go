@@ -109,7 +109,7 @@ type State int
 const (
 	Joining State = iota // in no view yet, or no longer: asks to be let in
 	Member               // in the newest view it knows, and hears a quorum of it
-	Waiting              // in the newest view it knows, but hears too few hosts: its workers pause, nothing is decided
+	Waiting              // in the newest view it knows, but hears too few hosts, or View.Guard holds: its workers pause
 	Leaving              // asked to leave
 	Gone                 // left
 )

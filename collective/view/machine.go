@@ -41,6 +41,7 @@ type Machine struct {
 	attempts  int           // proposals of this instance that were rejected
 	quietTill time.Duration // back-off
 	wish      wish
+	holdTill  time.Duration // local workers are held back, see View.Guard
 	leaveBy   time.Duration
 	resendAt  time.Duration // a leaver tells others the view without it
 }
@@ -262,6 +263,9 @@ func (m *Machine) stand() {
 		state, reason = Leaving, "leaving"
 	case m.place < 0:
 		state, reason = Joining, "asks to be let into the next view"
+	case m.now < m.holdTill:
+		state, reason = Waiting, "workers of lost hosts may still be running: waits until they must have paused"
+		m.until(m.holdTill)
 	case !hears:
 		state, reason = Waiting, fmt.Sprintf("%d of %d hosts answer: too few to decide anything", min(n, len(m.view.Hosts)), len(m.view.Hosts))
 	}

@@ -126,7 +126,7 @@ func putAnnouncement(b []byte, a announcement) []byte {
 
 func putView(b []byte, v View) []byte {
 	b = binary.AppendUvarint(b, v.Epoch)
-	b = putString(putString(b, v.Founder), v.Reason)
+	b = putBool(putString(putString(b, v.Founder), v.Reason), v.Guard)
 	b = binary.AppendUvarint(b, uint64(len(v.Hosts)))
 	for _, h := range v.Hosts {
 		b = putHost(b, h)
@@ -283,7 +283,7 @@ func (d *decoder) announcement(host string) (a announcement) {
 }
 
 func (d *decoder) view() (v View) {
-	v.Epoch, v.Founder, v.Reason = d.uvarint(), d.string(MaxName), d.string(MaxReason)
+	v.Epoch, v.Founder, v.Reason, v.Guard = d.uvarint(), d.string(MaxName), d.string(MaxReason), d.bool()
 	v.Hosts = make([]Host, d.count(MaxHosts, 3))
 	for i := range v.Hosts {
 		v.Hosts[i] = d.host()

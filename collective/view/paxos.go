@@ -11,6 +11,7 @@ type acceptor struct {
 	promised ballot
 	at       ballot // where value was accepted, 0 none
 	value    View
+	since    time.Duration // when the first value was accepted
 }
 
 // proposal is this host's attempt to get a view decided; ballot 0 is none.
@@ -104,7 +105,7 @@ func (m *Machine) promised(id string, at ballot, value View) {
 func (m *Machine) phase2() {
 	p := &m.proposal
 	p.phase, p.votes = 2, map[string]bool{}
-	m.acceptor = acceptor{promised: p.ballot, at: p.ballot, value: p.value}
+	m.acceptor.take(m.now, p.ballot, p.value)
 	m.accepted(m.cfg.Self.ID)
 	if m.proposal.ballot != 0 {
 		m.resend()
@@ -166,6 +167,23 @@ func (m *Machine) vote(p *peer, msg *message) {
 	}
 }
 
+func (a *acceptor) take(now time.Duration, b ballot, v View) {
+	if a.at == 0 {
+		a.since = now
+	}
+	a.promised, a.at, a.value = b, b, v
+}
+
+// silent reports whether this host must not be heard by another one: it accepted a view whose workers wait only until
+// that one hears no quorum any more.
+func (a *acceptor) silent(to string) bool {
+	if a.at == 0 || !a.value.Guard {
+		return false
+	}
+	_, in := a.value.Host(to)
+	return !in
+}
+
 // answer is the acceptor.
 func (m *Machine) answer(p *peer, msg *message) {
 	a := &m.acceptor
@@ -175,7 +193,7 @@ func (m *Machine) answer(p *peer, msg *message) {
 		a.promised = msg.ballot
 		reply.kind, reply.at, reply.value = promise, a.at, a.value
 	case msg.kind == accept && m.cfg.rules.accept(msg.ballot, a.promised):
-		*a = acceptor{promised: msg.ballot, at: msg.ballot, value: msg.value}
+		a.take(m.now, msg.ballot, msg.value)
 		reply.kind = accepted
 	}
 	m.emit(Send{To: p.host, Data: reply.encode()})
@@ -219,6 +237,11 @@ func (m *Machine) learn(v View, from string) {
 			fresh = append(fresh, h)
 		}
 		p.accused = false
+	}
+	if v.Guard {
+		_, old := m.cfg.Interval(len(before.Hosts))
+		_, now := m.cfg.Interval(len(v.Hosts))
+		m.holdTill = m.now + max(old, now)
 	}
 	m.wire, m.dirty = nil, true
 	m.wish.decided(m, before)

@@ -125,7 +125,9 @@ func (m *Machine) announceTo(to []Host, lossy bool) {
 		}).encode()
 	}
 	for _, h := range to {
-		m.emit(Send{To: h, Data: m.wire, Lossy: lossy})
+		if !m.acceptor.silent(h.ID) {
+			m.emit(Send{To: h, Data: m.wire, Lossy: lossy})
+		}
 	}
 }
 

@@ -38,6 +38,7 @@ type View struct {
 	Hosts   []Host   // who votes on the next view; the first breaks ties; order of joining, witnesses last
 	Workers []Worker // ring order, those of a host together; empty, or at least the job's least number of workers
 	Reason  string   // what changed, a sentence: "worker 2 died"
+	Guard   bool     // all workers of the view before may still run, on lost hosts: hosts hold theirs back for LostAfter
 }
 
 // Host returns the host with an ID.
@@ -62,7 +63,7 @@ func (v View) Clone() View {
 
 // Equal reports whether two views are the same in every field.
 func (v View) Equal(w View) bool {
-	return v.Epoch == w.Epoch && v.Founder == w.Founder && v.Reason == w.Reason &&
+	return v.Epoch == w.Epoch && v.Founder == w.Founder && v.Reason == w.Reason && v.Guard == w.Guard &&
 		slices.Equal(v.Hosts, w.Hosts) && slices.Equal(v.Workers, w.Workers)
 }
 

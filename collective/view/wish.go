@@ -102,7 +102,7 @@ func (m *Machine) pursue() {
 	switch {
 	case m.place < 0:
 		return
-	case !m.leads():
+	case !m.leads() && !m.stuck():
 		m.proposal = proposal{}
 		return
 	case m.now < m.quietTill:
@@ -116,10 +116,25 @@ func (m *Machine) pursue() {
 		m.until(m.proposal.resendAt)
 		return
 	}
-	if next, ok := m.desired(); ok {
+	next, ok := m.desired()
+	if !ok && m.stuck() {
+		next, ok = m.acceptor.value, true
+	}
+	if ok {
 		m.propose(next)
 		m.until(m.proposal.resendAt)
 	}
+}
+
+// stuck reports whether this host accepted a view long ago and never heard that it was decided: then it finishes what
+// the proposer did not, hosts one after the other.
+func (m *Machine) stuck() bool {
+	if m.acceptor.at == 0 {
+		return false
+	}
+	t := m.acceptor.since + m.cfg.LostAfter/2 + 2*m.cfg.Retry*time.Duration(m.place)
+	m.until(t)
+	return m.now >= t
 }
 
 // joiners are the hosts outside the view that ask to be let in, in the order in which they were first heard.
@@ -163,10 +178,6 @@ func (m *Machine) desired() (View, bool) {
 	d := difference(m.view, next)
 	switch {
 	case d.removes():
-		if t := m.fenceEnd(kept); m.now < t {
-			m.until(t)
-			return View{}, false
-		}
 	case d.adds():
 		m.wish.joinSince = min(m.wish.joinSince, m.now)
 		if t := m.wish.joinSince + m.cfg.Settle; m.now < t {
@@ -178,7 +189,7 @@ func (m *Machine) desired() (View, bool) {
 		m.wish.joinSince = never
 		return View{}, false
 	}
-	next.Reason = m.reason(d, have)
+	next.Reason, next.Guard = m.reason(d, have), m.guarded(next)
 	return next, true
 }
 
@@ -258,20 +269,16 @@ func (m *Machine) workersOf(hosts []Host) (workers []Worker, have int) {
 	}), have
 }
 
-// fenceEnd is the time before which a view without the lost hosts may not be proposed. Workers of a lost host may be
-// running. As long as one worker of the view is dead, or on a host that stays, they cannot complete a step without it.
-// Where all are on lost hosts they could, beside the new view's: then it waits until their launchers, which hear no
-// quorum, have paused them (Standing, after half of LostAfter).
-func (m *Machine) fenceEnd(kept []Host) (end time.Duration) {
-	_, lostAfter := m.cfg.Interval(len(m.view.Hosts))
+// guarded reports whether workers of an earlier view may make steps beside those of the next one. As long as one worker
+// of the newest view has ended, or is in the next one too, they cannot: a step needs all of a view's workers. Otherwise
+// the next view's workers are held back until launchers that were lost have paused theirs (docs/views.md, "Fences").
+func (m *Machine) guarded(next View) bool {
 	for _, w := range m.view.Workers {
 		p := m.byID[w.Host]
-		stays := slices.ContainsFunc(kept, func(h Host) bool { return h.ID == w.Host })
 		ended := !slices.ContainsFunc(m.newsOf(w.Host).Workers, w.same)
-		if stays || ended || p == nil || p.dead || p.news.Leaving {
-			return 0
+		if ended || next.Rank(w.ID) >= 0 || m.newsOf(w.Host).Leaving || p != nil && p.dead {
+			return m.now < m.holdTill
 		}
-		end = max(end, p.heard+lostAfter)
 	}
-	return end
+	return len(m.view.Workers) > 0 || m.now < m.holdTill
 }
