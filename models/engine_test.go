@@ -25,19 +25,30 @@ func TestGoldenEngine(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	for _, run := range []struct {
-		name      string
-		precision tensor.DType
-		tol       float64
+		name               string
+		precision, storage tensor.DType
+		tol                float64
 	}{
-		{"fp32", tensor.F32, 1e-4},
-		{"bf16", tensor.BF16, 2e-2}, // factors of products keep 8 bits: 2⁻⁹ each, over ten steps
+		{"fp32", tensor.F32, tensor.F32, 1e-4},
+		{"bf16", tensor.BF16, tensor.F32, 2e-2},          // factors of products keep 8 bits: 2⁻⁹ each, over ten steps
+		{"bf16-storage", tensor.BF16, tensor.BF16, 2e-2}, // and so does every activation
 	} {
 		for _, file := range files {
 			t.Run(run.name+"/"+strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
 				t.Parallel()
 				c, err := golden.Load(file)
 				require.NoError(t, err)
-				for step, loss := range engineLosses(t, c, run.precision) {
+				for step, loss := range engineLosses(t, c, plan.Options{Precision: run.precision, Storage: run.storage}) {
+					if run.storage == tensor.BF16 {
+						// The residual nets learn their batch by heart within ten steps, so errors are measured by the loss they began
+						// with. PyTorch's bf16 autocast is off by 1.7e-2 (resnet18) and 2.2e-2 (resnet20) of it; twice that is allowed.
+						tol := run.tol
+						if strings.HasPrefix(c.Model.Name, "resnet") {
+							tol = 4.4e-2
+						}
+						require.InDelta(t, c.LossesF32[step], loss, tol*c.LossesF32[0], "loss of step %d", step)
+						continue
+					}
 					require.InEpsilon(t, c.LossesF32[step], loss, run.tol, "loss of step %d", step)
 				}
 			})
@@ -45,7 +56,7 @@ func TestGoldenEngine(t *testing.T) {
 	}
 }
 
-func engineLosses(t *testing.T, c *golden.Case, precision tensor.DType) (losses []float64) {
+func engineLosses(t *testing.T, c *golden.Case, opt plan.Options) (losses []float64) {
 	b, err := backend.Open("cpu", backend.Options{})
 	require.NoError(t, err)
 	defer b.Close()
@@ -53,11 +64,12 @@ func engineLosses(t *testing.T, c *golden.Case, precision tensor.DType) (losses 
 	defer store.Close()
 	m, err := models.New(c.Model)
 	require.NoError(t, err)
+	opt.Training = &plan.Training{Lanes: 1, Rule: func(p graph.Leaf) plan.Update { return update(c.Optim, p) }}
 	var g *graph.Graph
 	e, err := runtime.Compile(b, store, func(gr *graph.Graph) {
 		g = gr
 		require.NoError(t, m.Loss(g, c.Batch, true))
-	}, plan.Options{Precision: precision, Training: &plan.Training{Lanes: 1, Rule: func(p graph.Leaf) plan.Update { return update(c.Optim, p) }}})
+	}, opt)
 	require.NoError(t, err)
 	defer e.Close()
 	weights, err := c.Weights(m, g)

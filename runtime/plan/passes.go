@@ -17,6 +17,7 @@ type pass struct {
 
 // passes lists what happens to a graph, in order. The verifier runs after each.
 var passes = []pass{
+	{"storage", false, storage},
 	{"differentiate", false, differentiate},
 	{"simplify", true, simplify},
 	{"int8", true, fuseInt8},

@@ -12,8 +12,11 @@ import (
 type Options struct {
 	Training  *Training    // nil plans the forward pass only
 	Precision tensor.DType // what matrix products may round to: F32 (default) or BF16
-	Recompute string       // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
-	Disable   []string     // names of optional passes to leave out, for tests and for finding faults
+	// Storage is the type that activations and their gradients are kept in: F32 (default) or BF16, for devices whose
+	// memory is the limit. Parameters, statistics, losses and the flat gradient stay f32.
+	Storage   tensor.DType
+	Recompute string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
+	Disable   []string // names of optional passes to leave out, for tests and for finding faults
 	Dump      func(pass string, g *graph.Graph)
 }
 
