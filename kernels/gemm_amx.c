@@ -162,6 +162,8 @@ AMX_INLINE void split_pair(__m512 lo, __m512 hi, __m512i *out) {
       h = _mm512_and_si512(_mm512_add_epi32(h, half), top);
       lo = _mm512_sub_ps(lo, _mm512_castsi512_ps(l));
       hi = _mm512_sub_ps(hi, _mm512_castsi512_ps(h));
+    } else {
+      h = _mm512_and_si512(h, top); // unless it is subnormal, when its bits lie low: they must not fall into l's half
     }
     out[16 * p] = _mm512_or_si512(_mm512_srli_epi32(l, 16), h);
   }
