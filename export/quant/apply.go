@@ -2,7 +2,7 @@ package quant
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 
 	"ringo/export"
 	"ringo/runtime/graph"
@@ -48,6 +48,7 @@ func (a *applier) node(to *graph.Graph, n *graph.Node, in []*graph.Value) []*gra
 	if out == nil {
 		out = to.ApplyN(n.Op.Name, n.Attrs, in...)
 	}
+	out = slices.Clone(out) // the node's own outputs stay what they are
 	out[0] = a.activation(to, out[0], r)
 	return out
 }
@@ -89,9 +90,12 @@ func (a *applier) product(to *graph.Graph, n *graph.Node, in []*graph.Value) []*
 	return to.ApplyN(n.Op.Name, n.Attrs, args...)
 }
 
-// param adds a parameter named after the float one, whatever scope the node opened.
-func (a *applier) param(to *graph.Graph, n *graph.Node, name string, t graph.Type) *graph.Value {
-	return to.Param(graph.Leaf{Name: strings.TrimPrefix(name, n.Name+"."), Type: t, NoDecay: true})
+// param adds a parameter of exactly that name, whatever scope the node opened.
+func param(to *graph.Graph, name string, t graph.Type) *graph.Value {
+	leaf := graph.Leaf{Name: name, Type: t, NoDecay: true}
+	v := to.Param(leaf)
+	v.Node.Name, v.Node.Attrs = name, leaf
+	return v
 }
 
 func (a *applier) weight(to *graph.Graph, n *graph.Node, l *Layer, w *graph.Value) *graph.Value {
@@ -102,7 +106,7 @@ func (a *applier) weight(to *graph.Graph, n *graph.Node, l *Layer, w *graph.Valu
 	if scale == nil {
 		panic(&graph.Error{Op: n.Op.Name, Name: l.Weight, Err: fmt.Errorf("no tensor %q among the quantized weights", scaleName(l.Weight))})
 	}
-	q := a.param(to, n, int8Name(l.Weight), graph.Type{DType: tensor.I8, Shape: w.Shape})
+	q := param(to, int8Name(l.Weight), graph.Type{DType: tensor.I8, Shape: w.Shape})
 	zero := to.Const(tensor.New(tensor.I8, scale.Shape...))
 	a.weights[l.Weight] = to.DequantizeLinear(q, to.Const(scale), zero, l.Axis)
 	return a.weights[l.Weight]
@@ -113,7 +117,7 @@ func (a *applier) bias(to *graph.Graph, n *graph.Node, l *Layer, b *graph.Value)
 	if !l.Integer || l.Dynamic {
 		return b
 	}
-	q := a.param(to, n, int32Name(l.Bias), graph.Type{DType: tensor.I32, Shape: b.Shape})
+	q := param(to, int32Name(l.Bias), graph.Type{DType: tensor.I32, Shape: b.Shape})
 	return to.DequantizeLinear(q, to.Const(biasScale(a.places[n.In[0]], a.recipe.dtype(), a.tensors[scaleName(l.Weight)])), to.Const(tensor.New(tensor.I32, b.Shape...)), 0)
 }
 

@@ -85,9 +85,6 @@ func (p *program) feed(names []string, fields [][]byte) error {
 	for name := range p.Program().Inputs {
 		i := slices.Index(names, name)
 		if i < 0 {
-			if len(name) > 6 && name[:6] == "const:" {
-				continue
-			}
 			return fmt.Errorf("int8: the data have no field %q, which the model reads: found %v", name, names)
 		}
 		if err := p.Feed(name, fields[i]); err != nil {

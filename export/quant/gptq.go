@@ -1,0 +1,127 @@
+package quant
+
+import (
+	"fmt"
+	"math"
+
+	"gonum.org/v1/gonum/mat"
+
+	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
+)
+
+// gptqMost bounds the inputs per output of a layer that is rounded by GPTQ: its matrices grow with the square. Layers
+// with more round to nearest.
+const gptqMost = 4096
+
+// gptq returns the rounding of Frantar et al. 2023 (algorithm 1): inputs of a layer are rounded one after the other, and
+// the error of each is made up for in those that follow, by the inverse of H = 2·XᵀX of the layer's inputs X:
+//
+//	q[i] = round(w[i]),  w[j] −= (w[i] − q[i])/U[i,i] · U[i,j] for j > i,  U upper with UᵀU = H⁻¹.
+func gptq(sample *tensor.Tensor, n *graph.Node) func(w *tensor.Tensor, axis int, scales []float32) (*tensor.Tensor, error) {
+	return func(w *tensor.Tensor, axis int, scales []float32) (*tensor.Tensor, error) {
+		outs := w.Shape[axis]
+		k := w.Shape.Size() / outs
+		conv, isConv := n.Attrs.(graph.Conv2D)
+		if k > gptqMost || (isConv && conv.Norm().Groups > 1) {
+			return nil, nil
+		}
+		rows := inputRows(sample, n, k)
+		upper, err := inverseFactor(rows, k)
+		if err != nil {
+			return nil, err
+		}
+		q := tensor.New(tensor.I8, w.Shape...)
+		src, dst := tensor.Data[float32](w), tensor.Data[int8](q)
+		at := func(i, o int) int { // input i of output o
+			if axis == 0 {
+				return o*k + i
+			}
+			return i*outs + o
+		}
+		left := make([]float64, k)
+		for o := range outs {
+			for i := range left {
+				left[i] = float64(src[at(i, o)])
+			}
+			s := float64(scales[o])
+			for i := range left {
+				r := nearest(left[i] / s)
+				dst[at(i, o)] = int8(r)
+				wrong := (left[i] - r*s) / upper[i*k+i]
+				for j := i + 1; j < k; j++ {
+					left[j] -= wrong * upper[i*k+j]
+				}
+			}
+		}
+		return q, nil
+	}
+}
+
+// inputRows are the layer's inputs, one row of k numbers per result: the rows of a matrix, the patches of an image.
+func inputRows(sample *tensor.Tensor, n *graph.Node, k int) []float64 {
+	x := sample.Float64s()
+	a, ok := n.Attrs.(graph.Conv2D)
+	if !ok {
+		return x
+	}
+	a = a.Norm()
+	xs, w := sample.Shape, n.In[1].Shape
+	y, err := a.OutShape(xs, w)
+	if err != nil {
+		return nil
+	}
+	count := min(xs[0]*y[2]*y[3], 4*sampleRows)
+	out := make([]float64, count*k)
+	for p := range count {
+		col, row, img := p%y[3], p/y[3]%y[2], p/(y[2]*y[3])
+		for t := range k {
+			v, r, c := t%w[3], t/w[3]%w[2], t/(w[3]*w[2])
+			h, q := row*a.Stride[0]+r*a.Dilation[0]-a.Pad[0], col*a.Stride[1]+v*a.Dilation[1]-a.Pad[1]
+			if h >= 0 && h < xs[2] && q >= 0 && q < xs[3] {
+				out[p*k+t] = x[((img*xs[1]+c)*xs[2]+h)*xs[3]+q]
+			}
+		}
+	}
+	return out
+}
+
+// inverseFactor returns U, upper triangular with UᵀU = (XᵀX + λI)⁻¹; λ is a hundredth of the mean diagonal, as in GPTQ.
+func inverseFactor(rows []float64, k int) ([]float64, error) {
+	x := mat.NewDense(len(rows)/k, k, rows)
+	h := mat.NewSymDense(k, nil)
+	h.SymOuterK(1, x.T())
+	mean := 0.0
+	for i := range k {
+		mean += h.At(i, i) / float64(k)
+	}
+	if mean == 0 {
+		mean = 1
+	}
+	for i := range k {
+		h.SetSym(i, i, h.At(i, i)+0.01*mean)
+	}
+	var chol, inverse mat.Cholesky
+	if !chol.Factorize(h) {
+		return nil, fmt.Errorf("the inputs' second moments cannot be factored; use more calibration data or leave GPTQ out")
+	}
+	inv := mat.NewSymDense(k, nil)
+	if err := chol.InverseTo(inv); err != nil {
+		return nil, err
+	}
+	if !inverse.Factorize(inv) {
+		return nil, fmt.Errorf("the inverse of the inputs' second moments cannot be factored; leave GPTQ out")
+	}
+	var u mat.TriDense
+	inverse.UTo(&u)
+	out := make([]float64, k*k)
+	for i := range k {
+		for j := i; j < k; j++ {
+			out[i*k+j] = u.At(i, j)
+		}
+		if out[i*k+i] == 0 || math.IsNaN(out[i*k+i]) {
+			return nil, fmt.Errorf("a pivot is %v", out[i*k+i])
+		}
+	}
+	return out, nil
+}

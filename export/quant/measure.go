@@ -1,0 +1,83 @@
+package quant
+
+import (
+	"errors"
+
+	"ringo/export"
+	"ringo/runtime/backend"
+	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
+)
+
+// bench runs one layer alone on a sample of its input, in float and quantized.
+type bench struct {
+	device  backend.Backend
+	node    *graph.Node
+	sample  *tensor.Tensor
+	weights export.Weights
+	float   []float64
+}
+
+// graph is the layer as a model of its own: input x, output y.
+func (b *bench) graph() (*graph.Graph, error) {
+	return graph.Build(func(g *graph.Graph) {
+		in := []*graph.Value{g.Input("x", tensor.F32, b.sample.Shape...)}
+		for _, v := range b.node.In[1:] {
+			in = append(in, g.Param(graph.Leaf{Name: v.Node.Name, Type: v.Type}))
+		}
+		g.Output("y", g.Apply(b.node.Op.Name, b.node.Attrs, in...))
+	})
+}
+
+func (b *bench) run(g *graph.Graph, w export.Weights) (y []float64, err error) {
+	p, err := compile(b.device, g, w)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	if err := p.Feed("x", b.sample.Bytes()); err != nil {
+		return nil, err
+	}
+	if err := p.run(); err != nil {
+		return nil, err
+	}
+	t, err := p.fetch("y")
+	if err != nil {
+		return nil, err
+	}
+	return t.Float64s(), nil
+}
+
+// reference computes the float result that errors are measured against.
+func (b *bench) reference() error {
+	g, err := b.graph()
+	if err == nil {
+		b.float, err = b.run(g, b.weights)
+	}
+	return err
+}
+
+// measured is ‖y_int8 − y‖²/‖y‖² of the layer with its input range and tensors.
+func (b *bench) measured(l Layer, r *Recipe, tensors export.Tensors) (float64, error) {
+	g, err := b.graph()
+	if err != nil {
+		return 0, err
+	}
+	l.Out = nil
+	if g, err = Apply(g, &Recipe{Format: r.Format, Activation: r.Activation, Layers: []Layer{l}}, tensors); err != nil {
+		return 0, err
+	}
+	y, err := b.run(g, overlay{b.weights, tensors})
+	if err != nil {
+		return 0, err
+	}
+	var wrong, all float64
+	for i, want := range b.float {
+		wrong += (y[i] - want) * (y[i] - want)
+		all += want * want
+	}
+	if all == 0 {
+		return wrong, nil
+	}
+	return wrong / all, nil
+}

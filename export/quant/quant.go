@@ -1,0 +1,203 @@
+package quant
+
+import (
+	"fmt"
+	"slices"
+
+	"ringo/data"
+	"ringo/export"
+	"ringo/runtime/backend"
+	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
+)
+
+// Options of a quantization; Default fills in what is usual.
+type Options struct {
+	Activation tensor.DType // I8 or U8
+	Method     string       // auto (per layer, by measured error) or one of Methods
+	Percentile float64      // of the percentile calibration
+	Batches    int          // calibration batches
+	Rows       int          // samples in each
+	Smooth     bool         // SmoothQuant: move outliers of normalised activations into weights, as far as it measurably helps
+	GPTQ       bool         // round weights so that the errors of a row make up for one another
+	Dynamic    bool         // take activations' ranges from each batch at run time
+	KeepFloat  []string     // weights of layers that stay float
+	Progress   func(what string, done, total int)
+}
+
+// Default returns the options of a plain static export.
+func Default() Options {
+	return Options{Activation: tensor.I8, Method: "auto", Percentile: 99.99, Batches: 16, Rows: 16, Smooth: true}
+}
+
+// Validate returns one sentence about the first impossible option.
+func (o Options) Validate() error {
+	switch {
+	case o.Activation != tensor.I8 && o.Activation != tensor.U8:
+		return fmt.Errorf("int8: activations in %v, expected i8 or u8", o.Activation)
+	case o.Method != "auto" && !slices.Contains(Methods(), o.Method):
+		return fmt.Errorf("int8: calibration %q: unknown, expected auto or one of %v", o.Method, Methods())
+	case !(o.Percentile > 50 && o.Percentile <= 100):
+		return fmt.Errorf("int8: percentile %v, expected more than 50 and at most 100", o.Percentile)
+	case o.Batches < 1 || o.Rows < 1:
+		return fmt.Errorf("int8: %d calibration batches of %d samples: expected at least one of each; without data no range is known", o.Batches, o.Rows)
+	}
+	return nil
+}
+
+func (o Options) progress(what string, done, total int) {
+	if o.Progress != nil {
+		o.Progress(what, done, total)
+	}
+}
+
+// Quantize calibrates a float model on samples of ds and returns its integer form. The model's weights are read, not
+// changed. Errors are one sentence for the user.
+func Quantize(b backend.Backend, inf *export.Inference, ds data.Dataset, o Options) (*Model, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if ds == nil || ds.Len() == 0 {
+		return nil, fmt.Errorf("int8: no calibration data: ranges of activations are measured on samples; name a data set with --set data.path=…")
+	}
+	obs, err := collect(b, inf, ds, o)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Float: inf, Tensors: export.Tensors{}, Recipe: &Recipe{Format: recipeFormat, Activation: o.Activation.String(), Layers: obs.layers}}
+	nodes, err := layerNodes(inf, min(o.Rows, ds.Len()))
+	if err != nil {
+		return nil, err
+	}
+	if o.Smooth {
+		if err := m.smooth(b, obs, nodes, o); err != nil {
+			return nil, err
+		}
+		if len(m.Tensors) > 0 { // the activations behind the norms are others now
+			smoothed := *inf
+			smoothed.Weights = m.weights()
+			if obs, err = collect(b, &smoothed, ds, o); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for i := range m.Recipe.Layers {
+		o.progress("choosing ranges", i, len(m.Recipe.Layers))
+		l := &m.Recipe.Layers[i]
+		l.Dynamic, l.Float = o.Dynamic, slices.Contains(o.KeepFloat, l.Weight)
+		if err := m.chooseRange(b, l, obs.in[i], nodes[i], o); err != nil {
+			return nil, err
+		}
+		if x := obs.out[i]; x != nil {
+			r, err := x.calibrated(fixed(o.Method), o.Percentile)
+			if err != nil {
+				return nil, err
+			}
+			l.Out = &r
+		}
+	}
+	o.progress("choosing ranges", len(nodes), len(nodes))
+	m.widenShared(inf, min(o.Rows, ds.Len()))
+	return m, m.refresh(obs, nodes, o)
+}
+
+// fixed is the calibration of results that are not any layer's input.
+func fixed(method string) string {
+	if method == "auto" {
+		return "minmax"
+	}
+	return method
+}
+
+func layerNodes(inf *export.Inference, rows int) ([]*graph.Node, error) {
+	g, err := inf.Build(rows, inf.MaxSeq)
+	if err != nil {
+		return nil, err
+	}
+	_, nodes := findLayers(g)
+	return nodes, nil
+}
+
+// weights are the float weights with SmoothQuant's changes.
+func (m *Model) weights() export.Weights { return overlay{m.Float.Weights, m.Tensors} }
+
+// chooseRange tries the calibrations that o allows and keeps the one whose integer layer comes closest to the float one.
+func (m *Model) chooseRange(b backend.Backend, l *Layer, x *observed, n *graph.Node, o Options) error {
+	candidates := []string{o.Method}
+	if o.Method == "auto" {
+		candidates = Methods()
+	}
+	if l.Dynamic {
+		candidates = candidates[:1]
+	}
+	at := &bench{device: b, node: n, sample: x.sample, weights: m.weights()}
+	if err := at.reference(); err != nil {
+		return err
+	}
+	l.Error = -1
+	seen := map[Range]bool{}
+	for _, method := range candidates {
+		if method == "auto" {
+			method = "minmax"
+		}
+		r, err := x.calibrated(method, o.Percentile)
+		if err != nil {
+			return err
+		}
+		if key := (Range{Lo: r.Lo, Hi: r.Hi}); seen[key] {
+			continue
+		} else {
+			seen[key] = true
+		}
+		try, tensors := *l, export.Tensors{}
+		try.In, try.Float = r, false
+		if err := quantizeLayer(&try, m.weights(), n.In[1].Shape, o.Activation, tensors, nil); err != nil {
+			return err
+		}
+		e, err := at.measured(try, m.Recipe, tensors)
+		if err != nil {
+			return err
+		}
+		if l.Error < 0 || e < l.Error {
+			l.In, l.Error = r, e
+		}
+	}
+	return nil
+}
+
+// widenShared gives layers that read one value one range, the widest: a tensor is quantized once.
+func (m *Model) widenShared(inf *export.Inference, rows int) {
+	g, err := inf.Build(rows, inf.MaxSeq)
+	if err != nil {
+		return // it was built before
+	}
+	at := places(g, m.Recipe)
+	for _, n := range g.Nodes {
+		if w := weightOf(n); w != nil {
+			if l := m.Recipe.layer(w.Node.Name); l != nil && has(at, n.In[0]) {
+				r := at[n.In[0]]
+				l.In.Lo, l.In.Hi = r.Lo, r.Hi
+			}
+		}
+	}
+}
+
+// refresh quantizes the weights and biases of all layers that are not kept in float.
+func (m *Model) refresh(obs *observations, nodes []*graph.Node, o Options) error {
+	for i := range m.Recipe.Layers {
+		o.progress("rounding weights", i, len(nodes))
+		l := &m.Recipe.Layers[i]
+		if l.Float {
+			continue
+		}
+		var round func(*tensor.Tensor, int, []float32) (*tensor.Tensor, error)
+		if o.GPTQ {
+			round = gptq(obs.in[i].sample, nodes[i])
+		}
+		if err := quantizeLayer(l, m.weights(), nodes[i].In[1].Shape, o.Activation, m.Tensors, round); err != nil {
+			return err
+		}
+	}
+	o.progress("rounding weights", len(nodes), len(nodes))
+	return nil
+}

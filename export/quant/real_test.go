@@ -1,0 +1,85 @@
+package quant_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"ringo/data"
+	"ringo/export"
+	"ringo/export/quant"
+	"ringo/export/safetensors"
+	_ "ringo/kernels"
+	"ringo/models"
+	"ringo/runtime/backend"
+	"ringo/train/config"
+)
+
+// opened is a trained model from a run's folder.
+func opened(t testing.TB, run string) (*export.Inference, *config.Config, data.Dataset, data.Dataset) {
+	dir := filepath.Join(run, "checkpoints", "latest")
+	raw, err := os.ReadFile(filepath.Join(dir, "state.json"))
+	require.NoError(t, err)
+	var state struct {
+		Config string
+		Model  models.Config
+	}
+	require.NoError(t, json.Unmarshal(raw, &state))
+	cfg, err := config.Parse("state.json", []byte(state.Config), nil, nil)
+	require.NoError(t, err)
+	m, err := models.New(state.Model)
+	require.NoError(t, err)
+	file, err := safetensors.Open(filepath.Join(dir, "model.safetensors"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = file.Close() })
+	src, err := export.NewSource(m, file)
+	require.NoError(t, err)
+	inf, err := src.Inference()
+	require.NoError(t, err)
+	learn, valid, err := data.Open(cfg.Data)
+	require.NoError(t, err)
+	return inf, cfg, learn, valid
+}
+
+func TestReal(t *testing.T) {
+	run := os.Getenv("RINGO_INT8_RUN")
+	if run == "" {
+		t.Skip("measures a trained run: set RINGO_INT8_RUN to its folder")
+	}
+	inf, _, learn, valid := opened(t, run)
+	b, err := backend.Open("cpu", backend.Options{Threads: 1})
+	require.NoError(t, err)
+	limit, rows := 0, 64
+	if inf.MaxSeq > 0 {
+		limit, rows = 24, 16
+	}
+	float, err := quant.Evaluate(b, inf, valid, rows, limit, nil)
+	require.NoError(t, err)
+	fmt.Printf("float %+v\n", float)
+	o := quant.Default()
+	o.GPTQ = os.Getenv("GPTQ") != ""
+	o.Dynamic = os.Getenv("DYNAMIC") != ""
+	if v := os.Getenv("METHOD"); v != "" {
+		o.Method = v
+	}
+	o.Smooth = os.Getenv("NOSMOOTH") == ""
+	if inf.MaxSeq > 0 {
+		o.Rows, o.Batches = 8, 8
+	}
+	start := time.Now()
+	m, err := quant.Quantize(b, inf, learn, o)
+	require.NoError(t, err)
+	fmt.Println("quantized in", time.Since(start))
+	for _, l := range m.Recipe.Layers {
+		fmt.Printf("%-40s %-8s in %8.3f %8.3f %-10s error %.2e\n", l.Weight, l.Op, l.In.Lo, l.In.Hi, l.In.Method, l.Error)
+	}
+	got, err := quant.Evaluate(b, m.Inference(), valid, rows, limit, nil)
+	require.NoError(t, err)
+	fmt.Printf("int8  %+v\n", got)
+	fmt.Printf("drop %.3f points, perplexity %+.3f %%, speed %.2f\n", 100*(float.Accuracy-got.Accuracy), 100*(got.Perplexity/float.Perplexity-1), float64(float.Latency)/float64(got.Latency))
+}
