@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -108,6 +109,8 @@ type Node struct {
 	cancel context.CancelFunc
 	ctx    context.Context
 	wg     sync.WaitGroup
+
+	pending atomic.Int64 // messages that were not delivered yet
 
 	mu    sync.Mutex
 	self  Host            // what NodeMeta says
@@ -242,8 +245,11 @@ func explain(addr string, err error) error {
 	return fmt.Errorf("%w at %s as a host of this job would: %s", ErrNobody, addr, strings.TrimSpace(text))
 }
 
-// Leave tells the others that this host goes, and closes.
+// Leave waits for messages that are on their way, tells the others that this host goes, and closes.
 func (n *Node) Leave() error {
+	for end := time.Now().Add(n.cfg.Timeout); n.pending.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	var wg sync.WaitGroup
 	for _, h := range n.Hosts() {
 		to, err := node(h.ID, h.Addr)

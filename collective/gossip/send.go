@@ -62,11 +62,13 @@ func (n *Node) Send(id, addr string, kind byte, data []byte, lossy bool) error {
 	for {
 		select {
 		case o.queue <- msg:
+			n.pending.Add(1)
 			return nil
 		default:
 		}
 		select {
 		case <-o.queue: // the oldest gives way
+			n.pending.Add(-1)
 		default:
 		}
 	}
@@ -82,6 +84,7 @@ func (n *Node) deliver(id string, o *outbox) {
 			if err := n.list.SendReliable(o.to, msg); err != nil {
 				n.cfg.Log.Debug("gossip: a message did not arrive", "to", id, "err", err)
 			}
+			n.pending.Add(-1)
 			idle.Reset(outboxIdle)
 		case <-idle.C:
 			n.mu.Lock()

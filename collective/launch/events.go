@@ -20,14 +20,14 @@ type events struct {
 	newest map[string]int // by kind: the newest step, or epoch
 	out    chan []byte
 	done   chan struct{}
-	quit   chan struct{} // nobody takes events any more
+	closed bool
 }
 
 // eventsWaiting is how many events wait for slow sinks before workers do.
 const eventsWaiting = 4096
 
 func newEvents(sink func(line []byte)) *events {
-	e := &events{newest: map[string]int{}, out: make(chan []byte, eventsWaiting), done: make(chan struct{}), quit: make(chan struct{})}
+	e := &events{newest: map[string]int{}, out: make(chan []byte, eventsWaiting), done: make(chan struct{})}
 	go func() {
 		defer close(e.done)
 		for line := range e.out {
@@ -51,22 +51,22 @@ func (e *events) put(line []byte) (header, bool) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if last, said := e.newest[h.Event]; said && at <= last || len(e.newest) > 64 {
+	once := h.Event == "start" || h.Event == "done"
+	if last, said := e.newest[h.Event]; said && (once || at <= last) || len(e.newest) > 64 || e.closed {
 		return h, false
 	}
 	e.newest[h.Event] = at
-	select {
-	case e.out <- line:
-	case <-e.quit:
-	}
+	e.out <- line // waits where sinks are slow
 	return h, true
 }
 
 // close waits until the sink has heard everything.
 func (e *events) close() {
-	close(e.quit)
 	e.mu.Lock()
-	close(e.out)
+	if !e.closed {
+		e.closed = true
+		close(e.out)
+	}
 	e.mu.Unlock()
 	<-e.done
 }
