@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -397,5 +398,23 @@ func TestShares(t *testing.T) {
 				require.Contains(t, []int{lanes / n, (lanes + n - 1) / n}, b[r+1]-b[r])
 			}
 		}
+	}
+}
+
+// TestSharedStepAllocatesNothing: after its first steps a job of two workers leaves nothing to the garbage collector.
+func TestSharedStepAllocatesNothing(t *testing.T) {
+	for _, reduce := range []string{"ring", "reproducible"} {
+		cfg := mlpConfig(t, "train.lanes=4", "train.steps=400", "train.log_every=100", "train.reduce="+reduce)
+		o, ends := newOffice(), make(chan outcome, 2)
+		var from, to runtime.MemStats
+		count := sinks{{200, func() { runtime.ReadMemStats(&from) }}, {300, func() { runtime.ReadMemStats(&to) }}}
+		o.hire(t, "a", cfg, "", count, ends)
+		o.hire(t, "b", cfg, "", nil, ends)
+		o.open("a", "b")
+		for range 2 {
+			require.NoError(t, (<-ends).err)
+		}
+		// 100 steps of 2 workers; the office's own bookkeeping of progress and the two step events take some.
+		require.Less(t, to.Mallocs-from.Mallocs, uint64(300), reduce)
 	}
 }
