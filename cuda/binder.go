@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"ringo/cuda/blas"
 	"ringo/cuda/driver"
 	"ringo/kernels"
 )
@@ -20,6 +21,15 @@ type binder struct {
 	peak     int64            // the most that a call used
 	labels   []string         // per command, what people read in errors
 	label    string
+	plans    []*blas.Plan // matrix products by the library
+}
+
+// close frees the commands and what they use.
+func (b *binder) close() {
+	b.commands.Close()
+	for _, p := range b.plans {
+		p.Close()
+	}
 }
 
 var _ kernels.Queue = (*binder)(nil)
@@ -75,5 +85,3 @@ func (b *binder) Copy(dst, src uint64, n int64) {
 		b.labels = append(b.labels, b.label+" (copy)")
 	}
 }
-
-func (b *binder) Gemm(*kernels.Gemm) bool { return false }

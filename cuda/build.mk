@@ -13,11 +13,14 @@ OPT ?= -O2
 
 SOFT := $(FAMILIES) $(basename $(notdir $(wildcard $(DEVICE)/*.cpp $(DEVICE)/*.cu)))
 
-soft: bin/libringo_softcuda.so
+soft: bin/libringo_softcuda.so bin/libringo_softcublaslt.so
 asan: bin/libringo_softcuda_asan.so
 
 bin/libringo_softcuda.so: $(patsubst %,$(OUT)/soft/%.o,$(SOFT))
 	$(CXX) -shared -o $@ $^ -lpthread
+
+bin/libringo_softcublaslt.so: cuda/soft/blas/cublaslt.cpp bin/libringo_softcuda.so
+	$(CXX) $(CXXFLAGS) -O2 -shared -o $@ $< -Lbin -lringo_softcuda -Wl,-rpath,'$$ORIGIN'
 
 # Fibers are stacks that AddressSanitizer does not know: it checks heap memory only, which is what kernels touch.
 ASAN := -fsanitize=address --param asan-stack=0 -fno-omit-frame-pointer

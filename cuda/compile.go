@@ -127,7 +127,10 @@ func (c *compiling) compile() (*exec, error) {
 	}
 	e.binder = &binder{d: c.d, commands: &driver.Commands{}, scratch: e.scratch}
 	var err error
-	if e.starts, e.outs, err = c.bind(e.binder); err == nil {
+	if e.starts, e.outs, err = c.bind(e.binder); err == nil && e.binder.peak > count.peak {
+		err = fmt.Errorf("cuda: %d bytes of scratch memory were counted, %d are used", count.peak, e.binder.peak)
+	}
+	if err == nil {
 		err = e.prepare(c)
 	}
 	if err != nil {

@@ -26,6 +26,7 @@ type device struct {
 	modules   []cu.Module
 	functions map[string]*function
 	info      kernels.DeviceInfo
+	products  products
 }
 
 // function is a kernel as the driver knows it.
@@ -73,7 +74,7 @@ func openDevice(ordinal int, soft bool) (*device, error) {
 		}
 		d.modules = append(d.modules, m)
 	}
-	return d, nil
+	return d, d.openProducts()
 }
 
 func (d *device) describe() (err error) {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"runtime"
 
+	"gorgonia.org/cu"
+
 	"ringo/cuda/driver"
 	"ringo/kernels"
 	"ringo/runtime/backend"
@@ -51,6 +53,11 @@ var (
 // prepare fills constants and finds outputs and inputs.
 func (e *exec) prepare(c *compiling) error {
 	e.inputs, e.outputs = map[string]*input{}, map[string]kernels.DeviceView{}
+	if n := e.p.Sizes[plan.Grad]; n > 0 && e.binder.plans != nil { // products were timed there
+		if err := cu.MemsetD8Async(cu.DevicePtr(e.grad), 0, n, e.d.compute); err != nil {
+			return err
+		}
+	}
 	for b, t := range e.p.Consts {
 		v := c.view(plan.Ref{Buf: b, Type: graph.Type{DType: t.DType, Shape: t.Shape}})
 		if len(t.Bytes()) > 0 {
@@ -174,10 +181,10 @@ func (e *exec) release() error {
 		errs = append(errs, e.d.free(p))
 	}
 	if e.binder != nil {
-		e.binder.commands.Close()
+		e.binder.close()
 	}
 	if e.lanes != nil {
-		e.lanes.commands.Close()
+		e.lanes.close()
 	}
 	e.memory, e.phases, e.inputs = nil, nil, nil
 	return errors.Join(errs...)

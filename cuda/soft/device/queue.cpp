@@ -32,6 +32,14 @@ API cuEventElapsedTime(float *ms, Handle a, Handle b) {
   return OK;
 }
 
+API cuLaunchHostFunc(Handle s, void (*f)(void *), void *data) {
+  ENTER;
+  return enqueue(stream_of(s), [=] {
+    f(data);
+    return (Result)OK;
+  });
+}
+
 API cuStreamBeginCapture_v2(Handle s, int) { ENTER; return s ? begin_capture((Stream *)s) : CAPTURE_UNSUPPORTED; }
 API cuStreamEndCapture(Handle s, Handle *g) { ENTER; return end_capture((Stream *)s, (Graph **)g); }
 API cuGraphInstantiateWithFlags(Handle *exec, Handle g, uint64_t) { ENTER; *exec = new Graph(*(Graph *)g); return OK; }

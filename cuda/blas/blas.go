@@ -1,0 +1,146 @@
+//go:build cuda
+
+package blas
+
+// #include <stdlib.h>
+// #include "lt.h"
+// static void *ringo_plan_run_address(void) { return (void *)ringo_plan_run; }
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"gorgonia.org/cu"
+
+	_ "ringo/cuda/driver" // binds the driver's functions
+	"ringo/kernels"
+	"ringo/runtime/tensor"
+)
+
+// WorkspaceBytes is device memory for products that cut their sums: what NVIDIA advises for Hopper GPUs.
+const WorkspaceBytes = 32 << 20
+
+// Open loads the library and returns its version, such as 120603. RINGO_CUBLASLT names another file.
+func Open() (int, error) {
+	path := C.CString(os.Getenv("RINGO_CUBLASLT"))
+	defer C.free(unsafe.Pointer(path))
+	v := C.ringo_lt_open(path)
+	if v == 0 {
+		return 0, fmt.Errorf("no cuBLASLt: %s", C.GoString(C.ringo_lt_why()))
+	}
+	return int(v), nil
+}
+
+// Plan is a product bound to memory, with an algorithm.
+type Plan struct{ plan *C.ringo_plan }
+
+// ErrRefused says that the library has no algorithm for a product.
+var ErrRefused = errors.New("cuBLASLt does not take this product")
+
+// Enumerators of library_types.h, cublas_api.h and cublasLt.h.
+const (
+	r32F, r16BF                  = 0, 14
+	compute32F, compute32FFast16 = 68, 75
+	epilogueDefault              = 1
+	epilogueBias                 = 4
+	epilogueGelu                 = 32 // the tanh form
+	epilogueAux                  = 128
+)
+
+// product turns a row-major product into the library's column-major one: C = A·B row by row is Cᵀ = Bᵀ·Aᵀ column by
+// column, over the same memory. So B comes first, N is the number of rows, and a bias per column of C is one per row.
+func product(g *kernels.Gemm) (C.ringo_product, error) {
+	in, okIn := dataType(g.In)
+	out, okOut := dataType(g.Out)
+	if !okIn || !okOut {
+		return C.ringo_product{}, ErrRefused
+	}
+	p := C.ringo_product{m: C.int(g.N), n: C.int(g.M), k: C.int(g.K), batch: C.int(max(1, g.Batch)), in: in, out: out,
+		trans_a: truth(g.TransB), trans_b: truth(g.TransA), compute: compute32F, epilogue: epilogueDefault,
+		lda: C.int64_t(g.LDB), ldb: C.int64_t(g.LDA), ldc: C.int64_t(g.LDC),
+		step_a: C.int64_t(g.StepB), step_b: C.int64_t(g.StepA), step_c: C.int64_t(g.StepC),
+		a: C.uint64_t(g.B), b: C.uint64_t(g.A), c: C.uint64_t(g.C), bias: C.uint64_t(g.Bias), aux: C.uint64_t(g.Aux),
+		alpha: C.float(g.Alpha), beta: C.float(g.Beta)}
+	if g.In == tensor.F32 && g.Round == tensor.BF16 {
+		p.compute = compute32FFast16
+	}
+	if g.Gelu {
+		p.epilogue = epilogueGelu
+		if g.Aux != kernels.Null {
+			p.epilogue |= epilogueAux
+		}
+	}
+	if g.Bias != kernels.Null {
+		p.epilogue = p.epilogue&^epilogueDefault | epilogueBias
+	}
+	return p, nil
+}
+
+func dataType(d tensor.DType) (C.int, bool) {
+	switch d {
+	case tensor.F32:
+		return r32F, true
+	case tensor.BF16:
+		return r16BF, true
+	}
+	return 0, false
+}
+
+func truth(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// NewPlan describes a product; workspace is WorkspaceBytes of device memory.
+func NewPlan(g *kernels.Gemm, workspace uint64) (*Plan, error) {
+	p, err := product(g)
+	if err != nil {
+		return nil, err
+	}
+	q := C.ringo_plan_new(&p, C.uint64_t(workspace), WorkspaceBytes)
+	if q == nil {
+		return nil, ErrRefused
+	}
+	return &Plan{q}, nil
+}
+
+// Algorithm is one way to compute a product, as the library encodes it.
+type Algorithm [unsafe.Sizeof(C.ringo_algorithm{})]byte
+
+// Ask returns up to max algorithms, best first by the library's estimate.
+func (p *Plan) Ask(most int) []Algorithm {
+	found := make([]C.ringo_algorithm, most)
+	n := C.ringo_plan_ask(p.plan, &found[0], C.int(most))
+	out := make([]Algorithm, n)
+	for i := range out {
+		out[i] = *(*Algorithm)(unsafe.Pointer(&found[i]))
+	}
+	return out
+}
+
+// Use chooses an algorithm.
+func (p *Plan) Use(a Algorithm) {
+	C.ringo_plan_use(p.plan, (*C.ringo_algorithm)(unsafe.Pointer(&a)))
+}
+
+// Time returns the shortest of some runs in milliseconds, false where the algorithm fails. It overwrites C.
+func (p *Plan) Time(s cu.Stream, runs int) (float32, bool) {
+	ms := C.ringo_plan_time(p.plan, *(*C.CUstream)(unsafe.Pointer(&s)), C.int(runs))
+	return float32(ms), ms >= 0
+}
+
+// Call returns what driver.Commands.Call takes to enqueue the product.
+func (p *Plan) Call() (call, what unsafe.Pointer) {
+	return C.ringo_plan_run_address(), unsafe.Pointer(p.plan)
+}
+
+// Close frees the descriptors.
+func (p *Plan) Close() {
+	C.ringo_plan_free(p.plan)
+	p.plan = nil
+}

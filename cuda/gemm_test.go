@@ -1,0 +1,141 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"fmt"
+	"math"
+	"os"
+	process "os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"ringo/cuda/driver"
+	"ringo/cuda/soft"
+	"ringo/kernels"
+	"ringo/runtime/tensor"
+)
+
+// withLibrary runs a test of this binary in a process whose software device has a cuBLASLt.
+func withLibrary(t *testing.T, run string) {
+	t.Helper()
+	library, err := soft.Library()
+	require.NoError(t, err)
+	cmd := process.Command(os.Args[0], "-test.run="+run, "-test.v")
+	cmd.Env = append(os.Environ(), "RINGO_CUBLASLT="+filepath.Join(filepath.Dir(library), "libringo_softcublaslt.so"))
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Contains(t, string(out), "--- PASS")
+}
+
+// Products by the library: the twin of cuBLASLt in cuda/soft/blas checks descriptors and computes what they say.
+func TestProductsByTheLibrary(t *testing.T) {
+	t.Parallel()
+	withLibrary(t, "^TestProductsChild$")
+}
+
+// The suite with the library in place of our own products.
+func TestSuiteWithTheLibrary(t *testing.T) {
+	t.Parallel()
+	withLibrary(t, "^TestSuite$/^ops$/^(matmul|linear)")
+}
+
+func TestProductsChild(t *testing.T) {
+	if os.Getenv("RINGO_CUBLASLT") == "" {
+		t.Skip("runs as a child of TestProductsByTheLibrary")
+	}
+	d := softDevice(t)
+	require.Equal(t, 120603, d.products.version)
+	for _, in := range []tensor.DType{tensor.F32, tensor.BF16} {
+		for variant := range 32 {
+			t.Run(fmt.Sprint(in, " ", variant), func(t *testing.T) {
+				checkProduct(t, d, in, variant&1 != 0, variant&2 != 0, variant&4 != 0, variant&8 != 0, variant&16 != 0)
+			})
+		}
+	}
+}
+
+// checkProduct compares C (2,5,16) = A (2,5,7)·B (2,7,16), with what goes on at its end, with plain sums.
+func checkProduct(t *testing.T, d *device, in tensor.DType, transA, transB, bias, gelu, accumulate bool) {
+	t.Helper()
+	require.NoError(t, d.enter())
+	defer d.leave()
+	const batch, m, n, k = 2, 5, 16, 7
+	g := &kernels.Gemm{M: m, N: n, K: k, TransA: transA, TransB: transB, In: in, Out: in, LDA: k, LDB: n, LDC: n,
+		Batch: batch, StepA: m * k, StepB: k * n, StepC: m * n, Alpha: 0.5, Round: tensor.F32}
+	if transA {
+		g.LDA = m
+	}
+	if transB {
+		g.LDB = k
+	}
+	a, b, c, extra := place(t, d, in, batch*m*k, 1), place(t, d, in, batch*k*n, 2), place(t, d, in, batch*m*n, 3), place(t, d, in, n, 4)
+	g.A, g.B, g.C = a.ptr, b.ptr, c.ptr
+	if bias {
+		g.Bias = extra.ptr
+	}
+	g.Gelu = gelu
+	if accumulate {
+		g.Beta = 1
+	}
+	list := &binder{d: d, commands: &driver.Commands{}}
+	require.True(t, (&binder{d: d}).Gemm(g))
+	require.True(t, list.Gemm(g))
+	require.NoError(t, d.move(c.ptr, c.raw, true)) // timing overwrote it
+	require.NoError(t, list.commands.Run(0, 1, d.ctx, d.compute))
+	got := make([]byte, len(c.raw))
+	require.NoError(t, d.move(c.ptr, got, false))
+	y := make([]float64, batch*m*n)
+	tensor.LoadFloat64(y, in, got)
+	for i := range y {
+		z, row, col := i/(m*n), i/n%m, i%n
+		var s float64
+		for l := range k {
+			ia, ib := z*m*k+row*k+l, z*k*n+l*n+col
+			if transA {
+				ia = z*m*k + l*m + row
+			}
+			if transB {
+				ib = z*k*n + col*k + l
+			}
+			s += a.x[ia] * b.x[ib]
+		}
+		want := 0.5 * s
+		if accumulate {
+			want += c.x[i]
+		}
+		if bias {
+			want += extra.x[col]
+		}
+		if gelu {
+			want *= 0.5 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(want+0.044715*want*want*want)))
+		}
+		require.InDelta(t, want, y[i], map[tensor.DType]float64{tensor.F32: 1e-5, tensor.BF16: 2e-2}[in], "element %d", i)
+	}
+	list.close()
+}
+
+// placed is an array on the device and its contents.
+type placed struct {
+	ptr uint64
+	raw []byte
+	x   []float64
+}
+
+func place(t *testing.T, d *device, dt tensor.DType, n int, stream uint64) placed {
+	t.Helper()
+	p := placed{raw: make([]byte, n*dt.Size()), x: make([]float64, n)}
+	rng := tensor.NewPhilox(5, stream)
+	for i := range p.x {
+		p.x[i] = 2*float64(tensor.Unit(rng.Next()[0])) - 1
+	}
+	tensor.StoreFloat64(p.raw, dt, p.x)
+	tensor.LoadFloat64(p.x, dt, p.raw)
+	var err error
+	p.ptr, err = d.allocate(int64(len(p.raw)), false)
+	require.NoError(t, err)
+	require.NoError(t, d.move(p.ptr, p.raw, true))
+	return p
+}
