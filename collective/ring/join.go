@@ -10,6 +10,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"ringo/collective/secure"
 )
 
 // refusedFor is how long a member's address may refuse connections: it listens before it is in a view, so
@@ -211,7 +213,7 @@ func (r *Ring) dial(ctx context.Context, secret []byte, rank int, kind uint8, st
 		t := tls.Client(raw, r.opt.TLS)
 		if err := t.HandshakeContext(ctx); err != nil {
 			raw.Close()
-			return nil, nil, fmt.Errorf("TLS: %w", err)
+			return nil, nil, fmt.Errorf("TLS: %w", secure.Explain(err))
 		}
 		conn = t
 	}
@@ -259,7 +261,7 @@ func (r *Ring) introduce(conn net.Conn, secret []byte, rank int, kind uint8, str
 	}
 	answer, err := readFrame(conn)
 	if err != nil {
-		return nil, fmt.Errorf("handshake: %w", lost(err))
+		return nil, fmt.Errorf("handshake: %w", secure.Explain(lost(err)))
 	}
 	if len(answer) < 32 {
 		return nil, errors.New("handshake: reply of wrong length")

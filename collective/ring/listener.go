@@ -11,6 +11,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"ringo/collective/secure"
 )
 
 // Listener accepts the data connections of one process, over all its views. Its methods may be called from anywhere.
@@ -142,13 +144,13 @@ func (l *Listener) refuse(from net.Addr, err error) {
 func (l *Listener) introduce(raw net.Conn) error {
 	defer l.known(raw)
 	raw.SetDeadline(time.Now().Add(l.opt.Handshake))
-	conn, secure, err := l.secure(raw)
+	conn, encrypted, err := l.secure(raw)
 	if err != nil {
 		return err
 	}
 	body, err := readFrame(conn)
 	if err != nil {
-		return fmt.Errorf("handshake: %w", lost(err))
+		return fmt.Errorf("handshake: %w", secure.Explain(lost(err)))
 	}
 	h, err := decodeHello(body)
 	if err != nil {
@@ -158,7 +160,7 @@ func (l *Listener) introduce(raw net.Conn) error {
 	rand.Read(ans.nonce[:])
 	r, err := l.find(h)
 	if err == nil {
-		err = r.admit(h, secure || l.opt.TLS == nil)
+		err = r.admit(h, encrypted || l.opt.TLS == nil)
 	}
 	if err == nil && h.kind == kindControl && r.shm != nil && r.opt.sameHost(r.self, int(h.from)) {
 		ans.shm = r.shm.offer()
@@ -206,7 +208,7 @@ func (l *Listener) secure(raw net.Conn) (net.Conn, bool, error) {
 	}
 	var first [1]byte
 	if _, err := io.ReadFull(raw, first[:]); err != nil {
-		return nil, false, fmt.Errorf("handshake: %w", lost(err))
+		return nil, false, fmt.Errorf("handshake: %w", secure.Explain(lost(err)))
 	}
 	conn := &prefixed{Conn: raw, first: first[:]}
 	if first[0] != 22 {
@@ -217,7 +219,7 @@ func (l *Listener) secure(raw net.Conn) (net.Conn, bool, error) {
 	}
 	t := tls.Server(conn, l.opt.TLS)
 	if err := t.Handshake(); err != nil {
-		return nil, false, fmt.Errorf("TLS: %w", err)
+		return nil, false, fmt.Errorf("TLS: %w", secure.Explain(err))
 	}
 	return t, true, nil
 }
