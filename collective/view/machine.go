@@ -41,9 +41,11 @@ type Machine struct {
 	attempts  int           // proposals of this instance that were rejected
 	quietTill time.Duration // back-off
 	wish      wish
-	holdTill  time.Duration // local workers are held back, see View.Guard
-	leaveBy   time.Duration
-	resendAt  time.Duration // a leaver tells others the view without it
+
+	past                 []past
+	holdTill, missedTill time.Duration // local workers are held back; own proposals are guarded
+	leaveBy              time.Duration
+	resendAt             time.Duration // a leaver tells others the view without it
 }
 
 // New returns a machine that waits for Start, or Config.Validate's error. Durations and limits that are 0 where 0 makes

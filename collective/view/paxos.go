@@ -244,6 +244,7 @@ func (m *Machine) learn(v View, from string) {
 		m.holdTill = m.now + max(old, now)
 	}
 	m.wire, m.dirty = nil, true
+	m.replace(before)
 	m.wish.decided(m, before)
 	m.emit(Decided{v})
 	m.announceTo(fresh, false)

@@ -71,7 +71,7 @@ func (m *Machine) seen(h Host) {
 	p := m.peer(h)
 	if !p.seen {
 		p.seen = true
-		if m.place < 0 {
+		if m.place < 0 || !m.hears {
 			m.announceTo([]Host{h}, false)
 		}
 	}
@@ -99,7 +99,8 @@ func (m *Machine) forget() {
 	})
 }
 
-// audience is whom this host tells about itself: the other hosts of the view; from outside also all that gossip knows.
+// audience is whom this host tells about itself: the other hosts of the view; also all that gossip knows, from outside
+// and where too few of the view answer: they may have gone on without this host, and ended since.
 func (m *Machine) audience() []Host {
 	var to []Host
 	for _, h := range m.view.Hosts {
@@ -107,7 +108,7 @@ func (m *Machine) audience() []Host {
 			to = append(to, h)
 		}
 	}
-	if m.place >= 0 {
+	if m.place >= 0 && m.hears {
 		return to
 	}
 	for _, p := range m.peers {

@@ -38,7 +38,7 @@ type View struct {
 	Hosts   []Host   // who votes on the next view; the first breaks ties; order of joining, witnesses last
 	Workers []Worker // ring order, those of a host together; empty, or at least the job's least number of workers
 	Reason  string   // what changed, a sentence: "worker 2 died"
-	Guard   bool     // all workers of the view before may still run, on lost hosts: hosts hold theirs back for LostAfter
+	Guard   bool     // workers of an earlier view may still run, on lost hosts: hosts hold theirs back for LostAfter
 }
 
 // Host returns the host with an ID.

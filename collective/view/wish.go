@@ -268,17 +268,3 @@ func (m *Machine) workersOf(hosts []Host) (workers []Worker, have int) {
 		return juniors < 0
 	}), have
 }
-
-// guarded reports whether workers of an earlier view may make steps beside those of the next one. As long as one worker
-// of the newest view has ended, or is in the next one too, they cannot: a step needs all of a view's workers. Otherwise
-// the next view's workers are held back until launchers that were lost have paused theirs (docs/views.md, "Fences").
-func (m *Machine) guarded(next View) bool {
-	for _, w := range m.view.Workers {
-		p := m.byID[w.Host]
-		ended := !slices.ContainsFunc(m.newsOf(w.Host).Workers, w.same)
-		if ended || next.Rank(w.ID) >= 0 || m.newsOf(w.Host).Leaving || p != nil && p.dead {
-			return m.now < m.holdTill
-		}
-	}
-	return len(m.view.Workers) > 0 || m.now < m.holdTill
-}
