@@ -33,6 +33,7 @@ type cli struct {
 	Train    trainCmd    `cmd:"" help:"Train a model in this process."`
 	Eval     evalCmd     `cmd:"" help:"Score a trained model on its validation set."`
 	Generate generateCmd `cmd:"" help:"Let a trained language model write text."`
+	Export   exportCmd   `cmd:"" help:"Write a trained model for other software."`
 	Bench    benchCmd    `cmd:"" help:"Time whole training steps, or kernels."`
 	Data     dataCmd     `cmd:"" help:"Fetch and look at data sets."`
 	Doctor   doctorCmd   `cmd:"" help:"Say what this machine offers."`

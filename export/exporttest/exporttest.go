@@ -67,7 +67,6 @@ func Run(t testing.TB, m *models.Model, w export.Weights, batch, seq int) (map[s
 	g, err := export.Forward(m, w).Build(batch, seq)
 	require.NoError(t, err)
 	in := map[string]*tensor.Tensor{}
-	feeds := map[*graph.Value]*tensor.Tensor{}
 	for i, v := range g.Inputs {
 		x := tensor.New(v.DType, v.Shape...)
 		p := tensor.NewPhilox(uint64(batch*100+seq), uint64(i))
@@ -76,7 +75,24 @@ func Run(t testing.TB, m *models.Model, w export.Weights, batch, seq int) (map[s
 		} else {
 			ids(tensor.Data[int32](x), p, m, v)
 		}
-		in[v.Node.Name], feeds[v] = x, x
+		in[v.Node.Name] = x
+	}
+	return in, logits(t, g, w, in)
+}
+
+// Logits are those of a language model for one sequence, (1,T,V).
+func Logits(t testing.TB, m *models.Model, w export.Weights, tokens []int32) *tensor.Tensor {
+	t.Helper()
+	g, err := export.Forward(m, w).Build(1, len(tokens))
+	require.NoError(t, err)
+	return logits(t, g, w, map[string]*tensor.Tensor{models.Tokens: tensor.Of(tensor.Shape{1, len(tokens)}, tokens...)})
+}
+
+func logits(t testing.TB, g *graph.Graph, w export.Weights, in map[string]*tensor.Tensor) *tensor.Tensor {
+	t.Helper()
+	feeds := map[*graph.Value]*tensor.Tensor{}
+	for _, v := range g.Inputs {
+		feeds[v] = in[v.Node.Name]
 	}
 	for _, v := range append(append([]*graph.Value{}, g.Params...), g.States...) {
 		x := tensor.New(v.DType, v.Shape...)
@@ -85,9 +101,9 @@ func Run(t testing.TB, m *models.Model, w export.Weights, batch, seq int) (map[s
 	}
 	vals, err := kernels.Eval(g, feeds, false)
 	require.NoError(t, err)
-	logits := vals[g.Find(models.Logits)].Clone() // values of Eval lie outside Go's heap and go with their tensor
+	out := vals[g.Find(models.Logits)].Clone() // values of Eval lie outside Go's heap and go with their tensor
 	runtime.KeepAlive(vals)
-	return in, logits
+	return out
 }
 
 // ids draws token ids, or values of category columns.
@@ -180,11 +196,17 @@ func (f *fullFile) Write(p []byte) (int, error) {
 func Source(t testing.TB, cfg models.Config, seed uint64) *export.Source {
 	t.Helper()
 	m, w := Random(t, cfg, seed)
+	return SourceOf(t, m, w.(export.Tensors))
+}
+
+// SourceOf is a model with weights in memory as an export reads it.
+func SourceOf(t testing.TB, m *models.Model, w export.Tensors) *export.Source {
+	t.Helper()
 	g, err := export.Forward(m, w).Build(1, max(m.Context, 1))
 	require.NoError(t, err)
 	f := &memory{tensors: map[string]*tensor.Tensor{}}
 	for _, x := range m.Weights(g) {
-		part := x.Slice(w.(export.Tensors)[x.Param])
+		part := x.Slice(w[x.Param])
 		f.tensors[x.Name] = part
 		f.entries = append(f.entries, safetensors.Entry{Name: x.Name, DType: part.DType, Shape: part.Shape, Bytes: int64(len(part.Bytes()))})
 	}
@@ -216,4 +238,19 @@ func Chars(t testing.TB, n int) data.Tokenizer {
 	tok, err := data.OpenTokenizer(data.TokenizerSpec{Name: "char", Chars: chars})
 	require.NoError(t, err)
 	return tok
+}
+
+// Shared returns the path of a real file, such as a published model's, or skips the test. Data sets lie in the folder
+// that RINGO_DATA names, or in shared/data beside the repository.
+func Shared(t testing.TB, path string) string {
+	t.Helper()
+	for _, dir := range []string{os.Getenv("RINGO_DATA"), filepath.Join("..", "..", "..", "shared", "data")} {
+		p, err := filepath.Abs(filepath.Join(dir, path))
+		require.NoError(t, err)
+		if _, err := os.Stat(p); dir != "" && err == nil {
+			return p
+		}
+	}
+	t.Skipf("needs %s in ../shared/data or RINGO_DATA", path)
+	return ""
 }
