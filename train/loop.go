@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ringo/collective/control"
+	"ringo/runtime/backend"
 	"ringo/train/checkpoint"
 	"ringo/train/metrics"
 )
@@ -177,9 +178,22 @@ func (t *Trainer) report(e *metrics.Step, m *meter, loss float64) error {
 		norm = float64(n)
 	}
 	perStep := spent.Seconds() / float64(m.steps)
-	*e = metrics.Step{Step: t.step, Loss: loss, LR: lr, GradNorm: norm, StepMS: perStep * 1e3, Rate: units / perStep, Unit: unit}
+	*e = metrics.Step{Step: t.step, Loss: loss, LR: lr, GradNorm: norm, StepMS: perStep * 1e3, Rate: units / perStep, Unit: unit, GPU: t.sensors()}
 	*m = meter{last: now}
 	return t.emit(e)
+}
+
+// sensors reads the GPU's, where there is one.
+func (t *Trainer) sensors() *metrics.GPU {
+	m, ok := t.device.(backend.Monitor)
+	if !ok {
+		return nil
+	}
+	u, ok := m.Usage()
+	if !ok {
+		return nil
+	}
+	return &metrics.GPU{Busy: u.Busy, MemoryBytes: u.MemoryBytes, PowerW: u.PowerW, TemperatureC: u.TemperatureC}
 }
 
 // pauses evaluates and saves where the step says so and it is not done yet, and reports whether to stop early.

@@ -2,4 +2,14 @@
 
 package main
 
-import _ "ringo/cuda" // the devices cuda and soft
+import "ringo/cuda" // also registers the devices cuda and soft
+
+func init() {
+	reports = append(reports, func() (list []finding) {
+		for _, f := range cuda.Report() {
+			list = append(list, finding{Name: f.Name, Found: f.Found, OK: f.OK, Hint: f.Hint})
+		}
+		return list
+	})
+	reported["cuda"], reported["soft"] = true, true
+}

@@ -44,6 +44,12 @@ func (c *doctorCmd) Run(e *env) error {
 	return w.Flush()
 }
 
+// reports is what files with build tags add; the devices that they cover are in reported.
+var (
+	reports  []func() []finding
+	reported = map[string]bool{}
+)
+
 func findings() []finding {
 	kernels.Init(0)
 	list := []finding{
@@ -52,6 +58,9 @@ func findings() []finding {
 		cpuKernels(),
 	}
 	for _, name := range backend.Names() {
+		if reported[name] {
+			continue
+		}
 		b, err := backend.Open(name, backend.Options{})
 		f := finding{Name: "device " + name, OK: err == nil}
 		if err != nil {
@@ -63,6 +72,9 @@ func findings() []finding {
 			}
 		}
 		list = append(list, f)
+	}
+	for _, report := range reports {
+		list = append(list, report()...)
 	}
 	return append(list, memory(), dataFolder())
 }

@@ -27,6 +27,19 @@ type Backend interface {
 	Close() error
 }
 
+// Usage is what a GPU's sensors say.
+type Usage struct {
+	Busy         float64 // part of the time that a kernel ran, of the last second or so
+	MemoryBytes  int64   // in use, by all processes
+	PowerW       float64
+	TemperatureC float64
+}
+
+// Monitor is a Backend whose device has sensors; ok is false where they cannot be read.
+type Monitor interface {
+	Usage() (u Usage, ok bool)
+}
+
 // Store is persistent memory: parameters, states and optimizer slots by name. Programs that share a store
 // share its tensors. It is not safe for concurrent use.
 type Store interface {

@@ -22,6 +22,15 @@ type Step struct {
 	StepMS   float64 // mean wall time per step since the last event
 	Rate     float64 // units per second since the last event
 	Unit     string  // "tokens" or "samples"
+	GPU      *GPU    // nil where no GPU trains, or it has no sensors
+}
+
+// GPU is what a GPU's sensors said at a step event.
+type GPU struct {
+	Busy         float64 // part of the time that a kernel ran
+	MemoryBytes  int64   // in use, by all processes
+	PowerW       float64
+	TemperatureC float64
 }
 
 // Eval reports an evaluation on the validation set.
@@ -158,6 +167,12 @@ func (e *Step) AppendJSON(dst []byte) []byte {
 	}
 	o.round("step_ms", e.StepMS, 4)
 	o.key2(e.Unit, "_per_s", e.Rate)
+	if g := e.GPU; g != nil {
+		o.round("gpu_busy", g.Busy, 3)
+		o.int("gpu_memory_bytes", g.MemoryBytes)
+		o.round("gpu_power_w", g.PowerW, 4)
+		o.round("gpu_temperature_c", g.TemperatureC, 3)
+	}
 	return o.end()
 }
 

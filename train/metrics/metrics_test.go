@@ -20,14 +20,15 @@ import (
 func TestEventsAreJSON(t *testing.T) {
 	t.Parallel()
 	for want, e := range map[string]Event{
-		`{"event":"step","step":10,"loss":3.21,"lr":0.001,"grad_norm":0.9,"step_ms":18.2,"tokens_per_s":42000}`:                       &Step{10, 3.21, 0.001, 0.9, 18.2, 42000, "tokens"},
-		`{"event":"step","step":1,"loss":null,"lr":0.000001,"step_ms":0.00001235,"samples_per_s":1}`:                                  &Step{1, math.NaN(), 1e-6, math.NaN(), 0.000012345678, 1, "samples"},
-		`{"event":"eval","step":250,"val_loss":1.91,"accuracy":0.43,"best":true}`:                                                     &Eval{250, 1.91, 0.43, math.NaN(), true},
-		`{"event":"view","epoch":3,"workers":4,"reason":"worker 2 died","step":120,"recovery_ms":410}`:                                &View{3, 4, "worker 2 died", 120, 410},
-		`{"event":"checkpoint","step":250,"path":"a\"\\\n\u0001ü"}`:                                                                   &Checkpoint{250, "a\"\\\n\x01ü"},
-		`{"event":"sample","step":1,"text":"x"}`:                                                                                      &Sample{1, "x"},
-		`{"event":"start","step":0,"steps":5,"model":"gpt","params":7,"device":"cpu","precision":"fp32","data":"d"}`:                  &Start{0, 5, "gpt", 7, "cpu", "fp32", "d"},
-		`{"event":"done","step":2000,"val_loss":1.86,"model_sha256":"ab","wall_s":41,"peak_rss_bytes":123456789,"reason":"finished"}`: &Done{2000, 1.86, math.NaN(), "ab", 41, 123456789, "finished"},
+		`{"event":"step","step":10,"loss":3.21,"lr":0.001,"grad_norm":0.9,"step_ms":18.2,"tokens_per_s":42000}`:                                                  &Step{10, 3.21, 0.001, 0.9, 18.2, 42000, "tokens", nil},
+		`{"event":"step","step":2,"loss":1,"lr":1,"step_ms":1,"tokens_per_s":1,"gpu_busy":0.97,"gpu_memory_bytes":5,"gpu_power_w":612.5,"gpu_temperature_c":61}`: &Step{2, 1, 1, math.NaN(), 1, 1, "tokens", &GPU{0.97, 5, 612.5, 61}},
+		`{"event":"step","step":1,"loss":null,"lr":0.000001,"step_ms":0.00001235,"samples_per_s":1}`:                                                             &Step{1, math.NaN(), 1e-6, math.NaN(), 0.000012345678, 1, "samples", nil},
+		`{"event":"eval","step":250,"val_loss":1.91,"accuracy":0.43,"best":true}`:                                                                                &Eval{250, 1.91, 0.43, math.NaN(), true},
+		`{"event":"view","epoch":3,"workers":4,"reason":"worker 2 died","step":120,"recovery_ms":410}`:                                                           &View{3, 4, "worker 2 died", 120, 410},
+		`{"event":"checkpoint","step":250,"path":"a\"\\\n\u0001ü"}`:                                                                                              &Checkpoint{250, "a\"\\\n\x01ü"},
+		`{"event":"sample","step":1,"text":"x"}`:                                                                                                                 &Sample{1, "x"},
+		`{"event":"start","step":0,"steps":5,"model":"gpt","params":7,"device":"cpu","precision":"fp32","data":"d"}`:                                             &Start{0, 5, "gpt", 7, "cpu", "fp32", "d"},
+		`{"event":"done","step":2000,"val_loss":1.86,"model_sha256":"ab","wall_s":41,"peak_rss_bytes":123456789,"reason":"finished"}`:                            &Done{2000, 1.86, math.NaN(), "ab", 41, 123456789, "finished"},
 	} {
 		got := string(e.AppendJSON(nil))
 		require.Equal(t, want, got)
@@ -42,7 +43,7 @@ func TestStepEventsDoNotAllocate(t *testing.T) {
 	tb, err := OpenTensorBoard(dir, 0, time.Now)
 	require.NoError(t, err)
 	l := NewLog(f, tb, NewPlot(filepath.Join(dir, "loss.png"), "x", nil, 1000))
-	e := &Step{1, 3.14159, 1e-3, 0.25, 17.25, 43000, "tokens"}
+	e := &Step{1, 3.14159, 1e-3, 0.25, 17.25, 43000, "tokens", nil}
 	emit := func() {
 		e.Step++
 		require.NoError(t, l.Emit(e))
@@ -194,11 +195,11 @@ func TestProgressDisplays(t *testing.T) {
 	l.Add(NewBar(&bar))
 	for _, e := range []Event{
 		&Start{Step: 5, Steps: 100, Model: "gpt", Params: 809856, Device: "cpu", Precision: "fp32", Data: "text"},
-		&Step{6, 3.2, 1e-3, 1, 20, 42000, "tokens"},
-		&Step{7, 3.1, 1e-3, 1, 20, 42000, "tokens"}, // too soon after the last
+		&Step{6, 3.2, 1e-3, 1, 20, 42000, "tokens", nil},
+		&Step{7, 3.1, 1e-3, 1, 20, 42000, "tokens", nil}, // too soon after the last
 		&Eval{7, 1.5, 0.5, math.NaN(), true},
 		&Eval{7, 1.5, math.NaN(), 4.48, false},
-		&Step{100, 3.0, 1e-3, 1, 20, 1234567, "tokens"},
+		&Step{100, 3.0, 1e-3, 1, 20, 1234567, "tokens", nil},
 		&Sample{100, "x"},
 		&Done{Step: 100},
 	} {

@@ -1,0 +1,103 @@
+//go:build cuda
+
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"gorgonia.org/cu"
+
+	"ringo/cuda/blas"
+	"ringo/cuda/driver"
+	"ringo/cuda/soft"
+)
+
+// Finding is one line about this machine: what was looked for, what was found, and what to do where it is missing.
+type Finding struct {
+	Name, Found string
+	OK          bool
+	Hint        string
+}
+
+// Report says what there is for CUDA on this machine, and what each part enables. It opens the system's driver, so the
+// software device cannot be opened in this process afterwards where there is one.
+func Report() []Finding {
+	list := []Finding{driverFinding()}
+	if list[0].OK {
+		n, _ := cu.NumDevices()
+		for i := range n {
+			list = append(list, gpuFinding(i))
+		}
+	}
+	return append(list, blasFinding(), ncclFinding(), cudnnFinding(), managementFinding(), softFinding())
+}
+
+func driverFinding() Finding {
+	f := Finding{Name: "cuda driver"}
+	if err := driver.Open(""); err != nil {
+		f.Found = err.Error()
+		f.Hint = "training runs on the CPU; on a machine with an NVIDIA GPU install its driver, in a container start it with --gpus all"
+		return f
+	}
+	v := cu.Version()
+	f.Found, f.OK = fmt.Sprintf("libcuda.so.1 for CUDA %d.%d", v/1000, v%1000/10), v >= 12000
+	if !f.OK {
+		f.Hint = "the kernels need a driver for CUDA 12.0 or newer: update it"
+	}
+	return f
+}
+
+func gpuFinding(i int) Finding {
+	f := Finding{Name: fmt.Sprintf("device cuda:%d", i)}
+	b, err := Open(fmt.Sprint(i), "")
+	if err != nil {
+		f.Found = err.Error()
+		return f
+	}
+	f.Found, f.OK = b.Describe(), true
+	if err := b.Close(); err != nil {
+		f.OK, f.Found = false, errors.Join(err).Error()
+	}
+	return f
+}
+
+func blasFinding() Finding {
+	v, err := blas.Open()
+	if err != nil {
+		return Finding{Name: "cuBLASLt", Found: err.Error(), Hint: "matrix products run on ringo's own, slower kernels; install cuBLAS 12 or 13 (libcublasLt.so)"}
+	}
+	return Finding{Name: "cuBLASLt", Found: fmt.Sprintf("%d.%d.%d, for matrix products", v/10000, v/100%100, v%100), OK: true}
+}
+
+func ncclFinding() Finding {
+	v, ok := driver.LibraryVersion("ncclGetVersion", true, "libnccl.so.2", "libnccl.so")
+	if !ok {
+		return Finding{Name: "NCCL", Found: "not installed; nothing here needs it yet", OK: true}
+	}
+	return Finding{Name: "NCCL", Found: fmt.Sprintf("%d.%d.%d, not used yet", v/10000, v/100%100, v%100), OK: true}
+}
+
+func cudnnFinding() Finding {
+	v, ok := driver.LibraryVersion("cudnnGetVersion", false, "libcudnn.so.9", "libcudnn.so.8", "libcudnn.so")
+	if !ok {
+		return Finding{Name: "cuDNN", Found: "not installed; nothing here needs it", OK: true}
+	}
+	return Finding{Name: "cuDNN", Found: fmt.Sprintf("version %d; nothing here needs it", v), OK: true}
+}
+
+func managementFinding() Finding {
+	v, err := managementVersion()
+	if err != nil {
+		return Finding{Name: "NVML", Found: err.Error(), Hint: "metrics lack the GPU's use, power and temperature; the library comes with the driver"}
+	}
+	return Finding{Name: "NVML", Found: "display driver " + v + ", for the GPU's use, power and temperature in metrics", OK: true}
+}
+
+func softFinding() Finding {
+	path, err := soft.Library()
+	if err != nil {
+		return Finding{Name: "device soft", Found: err.Error()}
+	}
+	return Finding{Name: "device soft", Found: "a software simulation of a CUDA device, for tests: " + path, OK: true}
+}
