@@ -19,6 +19,7 @@ type benchCmd struct {
 	Seconds float64  `default:"6" placeholder:"S" help:"Time for a job's steps where their number is not given."`
 	JSON    bool     `name:"json" help:"Print one JSON object per job."`
 	Profile bool     `help:"Time every instruction of a step by itself, as a table."`
+	allReduceFlags
 	deviceFlags
 }
 
@@ -41,8 +42,11 @@ func (c *benchCmd) Run(e *env) error {
 	if c.Profile && (c.JSON || slices.Contains(c.Jobs, kernelJob)) {
 		return usage{fmt.Errorf("--profile: prints a table for training jobs, expected neither --json nor the job %s", kernelJob)}
 	}
+	if slices.Contains(c.Jobs, allReduceJob) {
+		return c.allReduce(e)
+	}
 	if len(c.Jobs) == 0 {
-		fmt.Fprintln(e.out, slices.Concat(bench.Names(), []string{kernelJob}))
+		fmt.Fprintln(e.out, slices.Concat(bench.Names(), []string{kernelJob, allReduceJob}))
 		return nil
 	}
 	for _, name := range c.Jobs {
