@@ -13,6 +13,7 @@ import (
 	"ringo/kernels"
 	"ringo/runtime/backend"
 	"ringo/runtime/plan"
+	"ringo/runtime/tensor"
 )
 
 // Backend runs programs on one GPU, or on the software CUDA device.
@@ -98,6 +99,9 @@ func (b *Backend) Close() error {
 	}
 	return b.d.ordinal.ReleasePrimaryCtx()
 }
+
+// Storage keeps activations in what products round to: a GPU's memory and its bandwidth are what limits a step.
+func (b *Backend) Storage(precision tensor.DType) tensor.DType { return precision }
 
 // NewStore returns an empty store on the device.
 func (b *Backend) NewStore() backend.Store {

@@ -186,7 +186,7 @@ func (t *Trainer) Evaluate(limit int) (Score, error) {
 			store = t.device.NewStore()
 		}
 		rows := t.cfg.Train.Batch / t.cfg.Train.Lanes
-		e, err := newEvaluator(t.device, store, t.Model, t.valid, rows, plan.Options{Precision: precision(t.cfg.Train.Precision), Disable: t.o.Disable})
+		e, err := newEvaluator(t.device, store, t.Model, t.valid, rows, t.options())
 		if err != nil {
 			return Score{}, err
 		}

@@ -135,8 +135,9 @@ func (t *Trainer) compile() error {
 	if err != nil {
 		return err
 	}
-	opt := plan.Options{Precision: precision(c.Precision), Recompute: c.Recompute, Disable: t.o.Disable, Training: &plan.Training{
-		Loss: models.Loss, Lanes: c.Lanes, Rule: rule, Clip: t.cfg.Optim.Clip, EMA: c.EMA, Norm: c.Lanes > 1, Shared: t.o.Team != nil}}
+	opt := t.options()
+	opt.Recompute, opt.Training = c.Recompute, &plan.Training{
+		Loss: models.Loss, Lanes: c.Lanes, Rule: rule, Clip: t.cfg.Optim.Clip, EMA: c.EMA, Norm: c.Lanes > 1, Shared: t.o.Team != nil}
 	t.store = t.device.NewStore()
 	build := func(g *graph.Graph) error { return t.Model.Loss(g, c.Batch/c.Lanes, true) }
 	if t.exec, err = compile(t.device, t.store, build, opt); err != nil {
@@ -151,6 +152,12 @@ func (t *Trainer) compile() error {
 	}
 	t.feed, t.onReady = t.feedLane, t.ready
 	return nil
+}
+
+// options is how every program of the run is planned.
+func (t *Trainer) options() plan.Options {
+	p := precision(t.cfg.Train.Precision)
+	return plan.Options{Precision: p, Storage: backend.Storage(t.device, p), Disable: t.o.Disable}
 }
 
 // compile is runtime.Compile for a builder that may fail.

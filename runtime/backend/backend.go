@@ -40,6 +40,20 @@ type Monitor interface {
 	Usage() (u Usage, ok bool)
 }
 
+// Keeper is a Backend that has a say in what activations are kept in (plan.Options.Storage) when products may round
+// their factors to precision. Others keep f32.
+type Keeper interface {
+	Storage(precision tensor.DType) tensor.DType
+}
+
+// Storage asks b what activations are kept in.
+func Storage(b Backend, precision tensor.DType) tensor.DType {
+	if k, ok := b.(Keeper); ok {
+		return k.Storage(precision)
+	}
+	return tensor.F32
+}
+
 // Store is persistent memory: parameters, states and optimizer slots by name. Programs that share a store
 // share its tensors. It is not safe for concurrent use.
 type Store interface {
