@@ -31,6 +31,8 @@ const (
 // cli is the command line as kong reads it.
 type cli struct {
 	Train    trainCmd    `cmd:"" help:"Train a model in this process."`
+	Launch   launchCmd   `cmd:"" help:"Train with several workers, here and on other hosts."`
+	Witness  witnessCmd  `cmd:"" help:"Only vote on who takes part in a job."`
 	Eval     evalCmd     `cmd:"" help:"Score a trained model on its validation set."`
 	Generate generateCmd `cmd:"" help:"Let a trained language model write text."`
 	Export   exportCmd   `cmd:"" help:"Write a trained model for other software."`

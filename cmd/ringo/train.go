@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"ringo/runtime/plan"
 	"ringo/train"
@@ -38,8 +37,7 @@ func (c *trainCmd) Run(e *env) error {
 		return usage{err}
 	}
 	if c.Out == "" {
-		name := filepath.Base(c.Config)
-		c.Out = filepath.Join("runs", strings.TrimSuffix(name, filepath.Ext(name)))
+		c.Out = defaultOut(c.Config)
 	}
 	log := metrics.NewLog()
 	o := train.Options{Out: c.Out, Device: c.Device, Threads: c.Threads, Log: log}
@@ -103,7 +101,7 @@ func (c *trainCmd) run(e *env, t *train.Trainer, cfg *config.Config, log *metric
 	if c.JSON {
 		return nil
 	}
-	return c.summary(e, r, text)
+	return summary(e, c.Out, r, r.Wall.Seconds(), train.PeakRSS(), text)
 }
 
 // resume loads a checkpoint where one is asked for.
@@ -128,53 +126,21 @@ func (c *trainCmd) resume(e *env, t *train.Trainer) error {
 // folder makes the run's folder. A new run does not mix with an old one: the old
 // folder is moved aside.
 func (c *trainCmd) folder(e *env, t *train.Trainer) error {
-	if done, _ := t.Steps(); done == 0 && !c.Resume && c.Checkpoint == "" && isRun(c.Out) {
-		for n := 1; ; n++ {
-			aside := fmt.Sprintf("%s.%d", strings.TrimRight(c.Out, "/"), n)
-			if _, err := os.Lstat(aside); err == nil {
-				continue
-			}
-			if err := os.Rename(c.Out, aside); err != nil {
-				return err
-			}
-			fmt.Fprintf(e.err, "ringo: note: %s held a run already; it is %s now\n", c.Out, aside)
-			break
+	if done, _ := t.Steps(); done == 0 && !c.Resume && c.Checkpoint == "" {
+		if err := moveAside(e, c.Out); err != nil {
+			return err
 		}
 	}
 	return os.MkdirAll(c.Out, 0o777)
 }
 
-func isRun(dir string) bool {
-	for _, name := range []string{"config.yaml", "metrics.jsonl", "checkpoints"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return true
-		}
-	}
-	return false
-}
-
 // sinks opens what events go to: metrics.jsonl, TensorBoard, the plot, and the screen.
 func (c *trainCmd) sinks(e *env, t *train.Trainer, log *metrics.Log) error {
 	done, all := t.Steps()
-	file, history, err := metrics.OpenFile(filepath.Join(c.Out, "metrics.jsonl"), done)
-	if err != nil {
+	if err := addFiles(log, c.Out, done, all); err != nil {
 		return err
 	}
-	log.Add(file)
-	tb, err := metrics.OpenTensorBoard(filepath.Join(c.Out, "tensorboard"), done, time.Now)
-	if err != nil {
-		return err
-	}
-	log.Add(tb)
-	log.Add(metrics.NewPlot(filepath.Join(c.Out, "loss.png"), filepath.Base(c.Out)+": loss", history, all-done))
-	switch {
-	case c.JSON:
-		log.Add(metrics.Lines{W: e.out})
-	case e.terminal:
-		log.Add(metrics.NewBar(e.out))
-	default:
-		log.Add(metrics.NewPlain(e.out, time.Now))
-	}
+	addScreen(e, log, c.JSON)
 	return nil
 }
 
@@ -216,20 +182,20 @@ func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// summary closes a run for people.
-func (c *trainCmd) summary(e *env, r train.Result, text string) error {
+// summary closes a run for people. rss is the most memory that a process took, in bytes.
+func summary(e *env, out string, r train.Result, seconds float64, rss int64, text string) error {
 	w := e.out
 	if text != "" {
 		fmt.Fprintf(w, "\n%s\n%s\n%s\n\n", rule("what the model writes"), strings.TrimRight(text, "\n"), rule(""))
 	}
-	fmt.Fprintf(w, "%s after %d steps in %.1f s: validation loss %.4f", r.Reason, r.Step, r.Wall.Seconds(), r.Score.Loss)
+	fmt.Fprintf(w, "%s after %d steps in %.1f s: validation loss %.4f", r.Reason, r.Step, seconds, r.Score.Loss)
 	if r.Score.Accuracy == r.Score.Accuracy { // not NaN
 		fmt.Fprintf(w, ", accuracy %.2f %%", 100*r.Score.Accuracy)
 	}
-	fmt.Fprintf(w, "; peak memory %s MB\n", metrics.Group(float64(train.PeakRSS())/1e6))
-	fmt.Fprintf(w, "run         %s\nplot        %s\ncheckpoint  %s\n", c.Out, filepath.Join(c.Out, "loss.png"), r.Checkpoint)
+	fmt.Fprintf(w, "; peak memory %s MB\n", metrics.Group(float64(rss)/1e6))
+	fmt.Fprintf(w, "run         %s\nplot        %s\ncheckpoint  %s\n", out, filepath.Join(out, "loss.png"), r.Checkpoint)
 	if text != "" {
-		fmt.Fprintf(w, "more text   ringo generate --checkpoint %s --prompt TEXT\n", quote(c.Out))
+		fmt.Fprintf(w, "more text   ringo generate --checkpoint %s --prompt TEXT\n", quote(out))
 	}
 	return nil
 }

@@ -11,6 +11,8 @@ type header struct {
 	Step  int    `json:"step"`
 	Epoch int    `json:"epoch"`
 	Steps int    `json:"steps"`
+
+	GPU *float64 `json:"gpu_busy"` // of the worker's own device, part of the time
 }
 
 // events puts the metrics events of all local workers in one line-up: the first of each kind and step counts. All
@@ -31,9 +33,7 @@ func newEvents(sink func(line []byte)) *events {
 	go func() {
 		defer close(e.done)
 		for line := range e.out {
-			if sink != nil {
-				sink(line)
-			}
+			sink(line)
 		}
 	}()
 	return e

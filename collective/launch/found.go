@@ -38,7 +38,7 @@ func (l *launcher) found() {
 		}
 	}
 	waited := now.Sub(l.looking)
-	if waited >= l.cfg.FoundAfter && !l.cfg.Witness && l.first() {
+	if waited >= l.cfg.FoundAfter && !l.cfg.Witness && l.leads() {
 		l.log.Info("no host of the job answers and this host is the first of the list: it founds the job")
 		l.begin(true)
 		return
@@ -53,8 +53,8 @@ func (l *launcher) found() {
 	}
 }
 
-// first reports whether the first seed is this host: by the name that it advertises, or by address.
-func (l *launcher) first() bool {
+// leads reports whether the first seed is this host: by the name that it advertises, or by address.
+func (l *launcher) leads() bool {
 	seed := l.cfg.Join[0]
 	if l.cfg.Advertise != "" && bare(seed) == bare(l.cfg.Advertise) {
 		return true

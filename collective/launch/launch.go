@@ -43,12 +43,12 @@ type Config struct {
 	// Command makes the command of a worker; Run adds its environment and its link. The process must call
 	// control.Attach.
 	Command func(control.Welcome) *exec.Cmd
-	Output  io.Writer         // takes what workers print, line by line with a prefix
-	Event   func(line []byte) // takes metrics events, JSON objects; called from one goroutine
-	Status  string            // address of the status page, host:port; "" none
-	GPU     func(device string) (percent float64, ok bool)
-	Log     *slog.Logger
-	Stop    <-chan struct{} // closed: stop at once, killing; the context's end asks to stop in order
+	Output  io.Writer // takes what workers print, line by line with a prefix
+	// Event takes metrics events, JSON objects, from one goroutine. first says that the ring's first worker runs here.
+	Event  func(line []byte, first bool)
+	Status string // address of the status page, host:port; "" none
+	Log    *slog.Logger
+	Stop   <-chan struct{} // closed: stop at once, killing; the context's end asks to stop in order
 
 	FoundAfter time.Duration // how long the first of Join waits for others before it founds the job alone
 	Grace      time.Duration // how long workers have to leave when asked to
@@ -104,6 +104,9 @@ type Result struct {
 
 // ErrKilled reports that Config.Stop ended the launcher.
 var ErrKilled = errors.New("launch: stopped at once; workers were killed")
+
+// ErrSettings reports that a worker ended with exit status 2 before it was ready: starting it again would not help.
+var ErrSettings = errors.New("launch: a worker cannot use its settings")
 
 // Run takes part in a job until it is done, ctx ends, or nothing is left to run. It leaves no process and no socket
 // behind. When ctx ends, workers finish their step and leave, then the host leaves.

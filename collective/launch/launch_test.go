@@ -78,7 +78,7 @@ func newHost(t *testing.T, n, steps int, change func(*Config)) *host {
 	return h
 }
 
-func (h *host) event(line []byte) {
+func (h *host) event(line []byte, _ bool) {
 	var e header
 	if json.Unmarshal(line, &e) == nil && e.Event == "step" {
 		h.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ringo/collective/control"
@@ -57,6 +58,7 @@ type launcher struct {
 	exhausted error // why the last worker that died was not replaced
 	result    Result
 
+	first            atomic.Bool // the ring's first worker runs here
 	reading, reaping sync.WaitGroup
 	closed           chan struct{}
 }
@@ -96,7 +98,11 @@ func newLauncher(cfg Config) (*launcher, error) {
 		l.node.Close()
 		return nil, err
 	}
-	l.spawn, l.events = newSpawner(), newEvents(cfg.Event)
+	l.spawn, l.events = newSpawner(), newEvents(func(line []byte) {
+		if cfg.Event != nil {
+			cfg.Event(line, l.first.Load())
+		}
+	})
 	host, _, _ := net.SplitHostPort(l.node.Addr())
 	bind, _, _ := net.SplitHostPort(cfg.Bind)
 	l.base = control.Welcome{Locals: cfg.Workers, Job: control.Job{
@@ -170,13 +176,14 @@ func (l *launcher) step(in view.Input) {
 
 // decided hands a view to the workers. One that lacks a worker tells it to stop and wait.
 func (l *launcher) decided(v view.View) {
-	first := l.view.Epoch == 0
+	begins := l.view.Epoch == 0
 	l.view = v.Clone()
 	for _, w := range l.workers {
 		if w.link != nil {
 			w.link.SetView(l.view)
 		}
 	}
+	l.first.Store(len(v.Workers) > 0 && v.Workers[0].Host == l.id)
 	now := time.Now()
 	c := change{View: l.view, at: now, from: l.breakAt}
 	l.breakAt = time.Time{}
@@ -184,8 +191,12 @@ func (l *launcher) decided(v view.View) {
 	if n := len(l.history) - maxHistory; n > 0 {
 		l.history = slices.Delete(l.history, 0, n)
 	}
-	l.log.Info(fmt.Sprintf("view %d: %s on %s: %s", v.Epoch, count(len(v.Workers), "worker"), count(len(v.Hosts), "host"), v.Reason))
-	if first {
+	level := slog.LevelInfo
+	if l.done || l.stopping { // workers go one by one
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, fmt.Sprintf("view %d: %s on %s: %s", v.Epoch, count(len(v.Workers), "worker"), count(len(v.Hosts), "host"), v.Reason))
+	if begins {
 		go l.node.Update(func(h *gossip.Host) { h.Inside = true })
 	}
 }

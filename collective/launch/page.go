@@ -118,12 +118,7 @@ func (l *launcher) local() []status.Worker {
 			continue
 		}
 		s := status.Worker{ID: w.id, Host: l.id, Device: w.ready.Device, Step: w.progress.Step, LaneLo: w.progress.LaneLo, LaneHi: w.progress.LaneHi,
-			LanesPS: finite(w.progress.LanesPerSecond), BytesPS: finite(w.progress.BytesPerSecond), GPU: -1, Restarts: w.starts - 1}
-		if l.cfg.GPU != nil {
-			if use, ok := l.cfg.GPU(w.ready.Device); ok {
-				s.GPU = finite(use)
-			}
-		}
+			LanesPS: finite(w.progress.LanesPerSecond), BytesPS: finite(w.progress.BytesPerSecond), GPU: finite(w.gpu), Restarts: w.starts - 1}
 		list = append(list, s)
 	}
 	return list

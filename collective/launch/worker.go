@@ -23,9 +23,10 @@ type worker struct {
 	since    time.Time
 	ready    *control.Ready
 	progress control.Progress
-	left     string // why it left, "" it did not
-	said     bool   // it said that the run is finished
-	closed   bool   // nobody fills this place any more
+	gpu      float64 // percent busy, -1 unknown
+	left     string  // why it left, "" it did not
+	said     bool    // it said that the run is finished
+	closed   bool    // nobody fills this place any more
 }
 
 // listed reports whether the worker may be in the next view.
@@ -44,7 +45,7 @@ func (l *launcher) launch(w *worker) {
 	if w.starts > 1 {
 		w.id += fmt.Sprintf(".%d", w.starts-1)
 	}
-	w.ready, w.progress, w.left, w.said, w.since = nil, control.Progress{}, "", false, time.Now()
+	w.ready, w.progress, w.left, w.said, w.since, w.gpu = nil, control.Progress{}, "", false, time.Now(), -1
 	welcome := l.base
 	welcome.ID, welcome.Local, welcome.Restart = w.id, w.place, w.starts-1
 	link, theirs, err := control.NewLink(welcome)
@@ -93,9 +94,16 @@ func (l *launcher) read(w *worker, start int, link *control.Link) {
 			return
 		}
 		if e, ok := r.(*control.Event); ok {
-			if h, isNew := l.events.put(e.Line); isNew {
-				line := e.Line
-				l.box.post(func() { l.page.event(h, line) })
+			h, isNew := l.events.put(e.Line)
+			if isNew || h.GPU != nil {
+				l.box.post(func() {
+					if h.GPU != nil {
+						w.gpu = 100 * *h.GPU
+					}
+					if isNew {
+						l.page.event(h, e.Line)
+					}
+				})
 			}
 			continue
 		}
@@ -214,7 +222,7 @@ func (l *launcher) exited(w *worker, start int, err error) {
 		return
 	case errors.As(err, &exit) && exit.ExitCode() == exitUsage && w.ready == nil:
 		w.closed = true
-		l.fail(fmt.Errorf("launch: %v cannot use its settings; it says why above", w))
+		l.fail(fmt.Errorf("%w: %v says why above", ErrSettings, w))
 		return
 	}
 	how := "exit status 0, without a word"

@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"ringo/collective/control"
+	"ringo/collective/launch"
+	"ringo/collective/secure"
+	"ringo/train"
+	"ringo/train/config"
+)
+
+// hostFlags say how a host takes part in a job; launch and witness share them.
+type hostFlags struct {
+	Job       string   `placeholder:"NAME" help:"The job's name; by default that of the configuration's file. Hosts of other jobs are refused."`
+	Join      []string `placeholder:"HOST:PORT" help:"Hosts of the job, any of them. The first may begin alone if no other answers."`
+	Bind      string   `placeholder:"HOST:PORT" help:"Where this host listens; by default 127.0.0.1 and a free port, with --join or --advertise port 7946 of all addresses."`
+	Advertise string   `placeholder:"HOST[:PORT]" help:"Where other hosts reach this one."`
+	KeyFile   string   `placeholder:"FILE" help:"The job's key; by default NAME.key in the user's configuration folder. The variable RINGO_JOB_KEY goes first."`
+	Status    string   `placeholder:"HOST:PORT" help:"Serve a live page of the job."`
+}
+
+type launchCmd struct {
+	N          int      `short:"n" name:"workers" placeholder:"N" help:"Workers on this host; by default one, which uses all CPUs."`
+	Config     string   `short:"c" required:"" placeholder:"FILE" help:"The run's configuration."`
+	Set        []string `sep:"none" placeholder:"a.b=v" help:"Override a key of the configuration; may be repeated."`
+	Out        string   `placeholder:"DIR" help:"The run's folder; by default runs/NAME, after the configuration's file."`
+	Resume     bool     `help:"Go on from the newest checkpoint of the run's folder."`
+	Checkpoint string   `placeholder:"DIR" help:"Go on from this checkpoint."`
+	Restarts   int      `default:"10" placeholder:"N" help:"How many dead workers are replaced."`
+	MinWorkers int      `placeholder:"N" help:"Wait while the job has fewer workers."`
+	MaxWorkers int      `placeholder:"N" help:"Further workers wait as spares."`
+	Collective string   `default:"auto" enum:"auto,ring,nccl" help:"How gradients are summed: auto, ring, nccl."`
+	TLS        string   `name:"tls" default:"auto" enum:"auto,on,off" help:"Encrypt data between hosts: auto (off on loopback), on, off."`
+	TLSCert    string   `name:"tls-cert" placeholder:"FILE" help:"This host's certificate, instead of one made from the job's key."`
+	TLSKey     string   `name:"tls-key" placeholder:"FILE" help:"Its private key."`
+	TLSCA      string   `name:"tls-ca" placeholder:"FILE" help:"The authority that signed all hosts' certificates."`
+	JSON       bool     `name:"json" help:"Print one JSON object per event."`
+	hostFlags
+	deviceFlags
+}
+
+func (c *launchCmd) Run(e *env) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	cfg, err := config.Load(c.Config, e.environ, c.Set)
+	if err != nil {
+		return usage{err}
+	}
+	if err := c.fill(cfg); err != nil {
+		return err
+	}
+	if len(c.Join) == 0 && !c.Resume && c.Checkpoint == "" {
+		if err := moveAside(e, c.Out); err != nil {
+			return err
+		}
+	}
+	l, err := c.host(e, c.Job)
+	if err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	sinks := newJobSinks(e, c.Out, c.JSON)
+	l.Workers, l.Restarts, l.MinWorkers, l.MaxWorkers = c.N, c.Restarts, c.MinWorkers, c.MaxWorkers
+	l.TLS = c.TLS == "on" || c.TLS == "auto" && !loopback(l.Bind)
+	l.CertFile, l.KeyFile, l.CAFile = c.TLSCert, c.TLSKey, c.TLSCA
+	l.Output, l.Event = e.err, sinks.event
+	l.Command = func(w control.Welcome) *exec.Cmd {
+		cmd := exec.Command(self, c.workerArgs(w)...)
+		cmd.Env = withoutKey(e.environ)
+		return cmd
+	}
+	r, err := runHost(e, l)
+	return c.report(e, sinks, r, errors.Join(err, sinks.close()))
+}
+
+// fill sets what was left open and answers what cannot be.
+func (c *launchCmd) fill(cfg *config.Config) error {
+	if c.N == 0 {
+		c.N = 1
+	}
+	if c.N < 0 || c.N > cfg.Train.Lanes {
+		return usage{fmt.Errorf("-n %d: expected 1 to %d, the configuration's train.lanes: a worker has at least one lane", c.N, cfg.Train.Lanes)}
+	}
+	if c.Threads == 0 {
+		c.Threads = max(1, runtime.NumCPU()/c.N)
+	}
+	if c.Out == "" {
+		c.Out = defaultOut(c.Config)
+	}
+	if c.Job == "" {
+		c.Job = filepath.Base(defaultOut(c.Config))
+	}
+	if c.Collective == "nccl" {
+		return usage{errors.New("--collective nccl: this binary has no NCCL; use auto or ring")}
+	}
+	return nil
+}
+
+// workerArgs is a worker's command line. A worker that replaces another one begins with the newest checkpoint, should no
+// other worker be left to hand over its state.
+func (c *launchCmd) workerArgs(w control.Welcome) []string {
+	device := c.Device
+	if device == "cuda" {
+		device += ":" + strconv.Itoa(w.Local)
+	}
+	args := []string{"worker", "-c", c.Config, "--out", c.Out, "--device", device, "--threads", strconv.Itoa(c.Threads)}
+	for _, s := range c.Set {
+		args = append(args, "--set", s)
+	}
+	if c.Checkpoint != "" && w.Restart == 0 {
+		args = append(args, "--checkpoint", c.Checkpoint)
+	} else if c.Resume || w.Restart > 0 {
+		args = append(args, "--resume")
+	}
+	return args
+}
+
+// withoutKey leaves the job's key out of the environment of workers; they get it through their link.
+func withoutKey(environ []string) []string {
+	var kept []string
+	for _, kv := range environ {
+		if !strings.HasPrefix(kv, secure.EnvKey+"=") {
+			kept = append(kept, kv)
+		}
+	}
+	return kept
+}
+
+// host makes a launcher's settings from the flags.
+func (f *hostFlags) host(e *env, job string) (launch.Config, error) {
+	l := launch.DefaultConfig()
+	l.Job, l.Join, l.Bind, l.Advertise, l.Status = job, f.Join, f.Bind, f.Advertise, f.Status
+	if l.Bind == "" {
+		l.Bind = "127.0.0.1:0"
+		if len(f.Join) > 0 || f.Advertise != "" {
+			l.Bind = "0.0.0.0:7946"
+		}
+	}
+	l.Log = slog.New(newLines(e.err, os.Getenv("RINGO_LOG") == "debug"))
+	key, err := f.key(e, job, l)
+	l.Key = key
+	return l, err
+}
+
+// key finds the job's key. Only a host that begins a job may make one.
+func (f *hostFlags) key(e *env, job string, l launch.Config) (secure.Key, error) {
+	lookup := func(name string) string {
+		for _, kv := range e.environ {
+			if v, ok := strings.CutPrefix(kv, name+"="); ok {
+				return v
+			}
+		}
+		return ""
+	}
+	path := f.KeyFile
+	if path == "" {
+		dir, err := os.UserConfigDir()
+		if err != nil {
+			dir = "."
+		}
+		path = filepath.Join(dir, "ringo", job+".key")
+	}
+	if len(f.Join) > 0 && lookup(secure.EnvKey) == "" {
+		k, err := secure.Load(path)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, usage{fmt.Errorf("no key for job %q at %s; a host that joins needs the key of the first: give it with --key-file or %s", job, path, secure.EnvKey)}
+		}
+		return k, err
+	}
+	k, created, err := secure.Find(lookup, path)
+	if err == nil && lookup(secure.EnvKey) == "" && (created || !loopback(l.Bind)) {
+		l.Log.Info("the job's key is in " + path + "; hosts that join need it (--key-file, or " + secure.EnvKey + ")")
+	}
+	return k, err
+}
+
+// runHost runs a launcher. The first signal asks it to stop in order, the second ends it.
+func runHost(e *env, l launch.Config) (launch.Result, error) {
+	kill := make(chan struct{})
+	again := make(chan os.Signal, 1)
+	ctx, cancel := context.WithCancel(e.ctx)
+	defer cancel()
+	stop := context.AfterFunc(e.ctx, func() {
+		signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+		select {
+		case <-again:
+			close(kill)
+		case <-ctx.Done():
+		}
+	})
+	defer stop()
+	defer signal.Stop(again)
+	l.Stop = kill
+	return launch.Run(ctx, l)
+}
+
+// report says how the job ended here.
+func (c *launchCmd) report(e *env, s *jobSinks, r launch.Result, err error) error {
+	if errors.Is(err, launch.ErrSettings) {
+		return usage{err}
+	}
+	if err != nil {
+		return err
+	}
+	var sum train.Summary
+	if r.Data != nil {
+		if err := json.Unmarshal(r.Data, &sum); err != nil {
+			return fmt.Errorf("a worker's result cannot be read: %w", err)
+		}
+	}
+	if sum.Interrupted || r.Interrupted && sum.Reason == "" {
+		return errors.Join(c.say(e, s, max(sum.Step, r.Step), sum.Checkpoint), interrupted{})
+	}
+	if c.JSON {
+		return nil
+	}
+	if s.done == nil {
+		fmt.Fprintf(e.out, "the run is finished; its results are on the host of the first worker\n")
+		return nil
+	}
+	shown := train.Result{Step: s.done.Step, Reason: s.done.Reason, Checkpoint: s.saved}
+	shown.Score.Loss, shown.Score.Accuracy = s.done.ValLoss, s.done.Accuracy
+	return summary(e, c.Out, shown, s.done.WallS, s.done.PeakRSSBytes, s.sample)
+}
+
+// say tells how to go on.
+func (c *launchCmd) say(e *env, s *jobSinks, step int, checkpoint string) error {
+	args := []string{"ringo", "launch", "-n", strconv.Itoa(c.N), "-c", quote(c.Config)}
+	for _, v := range c.Set {
+		args = append(args, "--set", quote(v))
+	}
+	how := strings.Join(append(args, "--out", quote(c.Out), "--resume"), " ")
+	if c.JSON {
+		return json.NewEncoder(e.out).Encode(map[string]any{"event": "interrupted", "step": step, "checkpoint": checkpoint, "resume": how})
+	}
+	_, err := fmt.Fprintf(e.out, "interrupted after step %d of %d; go on with\n  %s\n", step, s.steps, how)
+	return err
+}
+
+func loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		host = addr
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
