@@ -4,7 +4,7 @@ SHELL := /bin/bash
 GO ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build test lint bench fuzz clean tools
+.PHONY: help run build cuda soft test test-cuda lint bench fuzz clean tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,14 +12,23 @@ help: ## list the targets
 tools: ## check for Go and a C compiler; as root on Debian or Ubuntu install what is missing
 	@bash scripts/tools.sh
 
-build: tools ## build bin/ringo
-	@$(GO) build -trimpath -o bin/ringo ./cmd/ringo
+build: tools ## build bin/ringo, with CUDA where that is possible
+	@GO=$(GO) scripts/build.sh auto
+
+cuda: tools ## build bin/ringo with CUDA, or say what is missing
+	@GO=$(GO) scripts/build.sh cuda
+
+soft: ## build the software CUDA device, bin/libringo_softcuda.so
+	@scripts/cuda.sh soft
 
 run: build ## train a character GPT on Go's own source text and show what it writes
 	@bin/ringo train -c configs/gpt-stdlib.yaml
 
 test: tools ## run every test
 	$(GO) test ./...
+
+test-cuda: tools ## run every test of the build with CUDA; no GPU is needed
+	@GO=$(GO) scripts/cuda-test.sh
 
 lint: tools ## gofmt, vet, staticcheck, import arrows, generated files, other platforms
 	@bash scripts/lint.sh $(STATICCHECK)

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Tests the build with CUDA where no GPU is: every kernel on the software device, plain, deferred and under
+# AddressSanitizer; the binary on a machine without a driver. Usage: scripts/cuda-test.sh [go test flags]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+go=${GO:-go}
+
+scripts/build.sh cuda
+scripts/cuda.sh asan
+eval "$(scripts/cuda.sh env)"
+$go vet -tags cuda ./cuda/... ./kernels ./cmd/ringo
+$go test -tags cuda "$@" ./cuda/...
+
+echo "the binary without a driver"
+if readelf -d bin/ringo | grep -q libcuda; then
+  echo "bin/ringo depends on libcuda" >&2
+  exit 1
+fi
+out=$(bin/ringo doctor)
+grep -q 'device soft' <<<"$out"
+if out=$(bin/ringo bench gpt-char --steps 1 --device cuda 2>&1) && ! ls /dev/nvidia0 >/dev/null 2>&1; then
+  echo "--device cuda went on without a driver: $out" >&2
+  exit 1
+fi
+grep -q 'no CUDA driver' <<<"$out" || ls /dev/nvidia0 >/dev/null
+echo "cuda: ok"
