@@ -23,11 +23,18 @@ type Generator struct {
 
 // NewGenerator plans one step of generation on a store that holds the model's weights.
 func NewGenerator(b backend.Backend, s backend.Store, m *models.Model, opt plan.Options) (*Generator, error) {
-	g := &Generator{cache: m.Context, vocab: m.Vocab, tokens: make([]byte, 4), pos: make([]byte, 4), logits: make([]byte, 4*m.Vocab)}
 	opt.Training = nil
-	var err error
-	g.exec, err = compile(b, s, func(gr *graph.Graph) error { return m.Decode(gr, 1, g.cache) }, opt)
-	return g, err
+	exec, err := compile(b, s, func(gr *graph.Graph) error { return m.Decode(gr, 1, m.Context) }, opt)
+	if err != nil {
+		return nil, err
+	}
+	return GeneratorOf(exec, m), nil
+}
+
+// GeneratorOf generates with a program that was made elsewhere, such as an integer one: a graph as m.Decode builds it for one
+// sequence and a cache of the model's context. The generator owns it from now on.
+func GeneratorOf(exec backend.Executable, m *models.Model) *Generator {
+	return &Generator{exec: exec, cache: m.Context, vocab: m.Vocab, tokens: make([]byte, 4), pos: make([]byte, 4), logits: make([]byte, 4*m.Vocab)}
 }
 
 // feed runs the model on one token at a position and leaves the logits of the next.

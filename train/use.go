@@ -96,11 +96,16 @@ func (t *Trainer) Sample(n int, how Sampling, emit func(text string) error) erro
 }
 
 func write(b backend.Backend, s backend.Store, m *models.Model, opt plan.Options, tok data.Tokenizer, prompt string, n int, how Sampling, emit func(string) error) error {
-	ids, err := promptIDs(tok, prompt)
+	g, err := NewGenerator(b, s, m, opt)
 	if err != nil {
 		return err
 	}
-	g, err := NewGenerator(b, s, m, opt)
+	return errors.Join(g.Write(tok, prompt, n, how, emit), g.Close())
+}
+
+// Write continues a prompt by n tokens and hands the text to emit piece by piece; see Generate.
+func (g *Generator) Write(tok data.Tokenizer, prompt string, n int, how Sampling, emit func(text string) error) error {
+	ids, err := promptIDs(tok, prompt)
 	if err != nil {
 		return err
 	}
@@ -127,7 +132,7 @@ func write(b backend.Backend, s backend.Store, m *models.Model, opt plan.Options
 	if tail := d.Flush(); tail != "" && err == nil && failed == nil {
 		failed = emit(strings.ToValidUTF8(tail, "\uFFFD"))
 	}
-	return errors.Join(err, failed, g.Close())
+	return errors.Join(err, failed)
 }
 
 // promptIDs encodes a prompt. Without one the text starts at the tokenizer's mark, or after a line end as

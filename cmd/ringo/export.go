@@ -20,9 +20,10 @@ import (
 
 type exportCmd struct {
 	Checkpoint string `required:"" placeholder:"DIR" help:"A checkpoint, a run's folder, or a folder of Hugging Face's."`
-	Format     string `required:"" placeholder:"FORMAT" help:"safetensors (a folder that transformers loads), onnx or gguf."`
+	Format     string `required:"" placeholder:"FORMAT" help:"safetensors (a folder that transformers loads), onnx or gguf; ringo is ringo's own int8 model."`
 	DType      string `name:"dtype" default:"f32" placeholder:"TYPE" help:"Type of the weights of a gguf: f32, f16 or q8_0."`
 	Out        string `required:"" placeholder:"PATH" help:"The file, or for safetensors the new folder, to write."`
+	int8Flags
 }
 
 // exporter writes one format.
@@ -53,6 +54,9 @@ var exporters = map[string]exporter{
 }
 
 func (c *exportCmd) Run(e *env) (err error) {
+	if c.Int8 || c.Format == int8Format {
+		return c.exportInt8(e)
+	}
 	x, err := c.exporter()
 	if err != nil {
 		return err
@@ -77,7 +81,7 @@ func (c *exportCmd) Run(e *env) (err error) {
 func (c *exportCmd) exporter() (exporter, error) {
 	x, ok := exporters[c.Format]
 	if !ok {
-		return x, usage{fmt.Errorf("--format %s: no such format, expected safetensors, onnx or gguf", c.Format)}
+		return x, usage{fmt.Errorf("--format %s: no such format, expected safetensors, onnx or gguf, or with --int8 onnx or ringo", c.Format)}
 	}
 	if !slices.Contains(x.dtypes, c.DType) {
 		return x, usage{fmt.Errorf("--dtype %s: %s is written as %s", c.DType, c.Format, strings.Join(x.dtypes, ", "))}

@@ -4,9 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"strconv"
 
 	"ringo/data"
+	"ringo/export/quant"
 	"ringo/train"
 	"ringo/train/config"
 	"ringo/train/metrics"
@@ -27,6 +28,9 @@ func (c *evalCmd) Run(e *env) (err error) {
 	if err := errors.Join(c.check(), natural("--batches", c.Batches)); err != nil {
 		return err
 	}
+	if quant.Is(c.Checkpoint) {
+		return c.evalInt8(e)
+	}
 	u, err := train.Open(c.Checkpoint, c.Device, c.Threads)
 	if err != nil {
 		return err
@@ -45,20 +49,25 @@ func (c *evalCmd) Run(e *env) (err error) {
 	if err != nil {
 		return err
 	}
+	return c.print(e, u.Model.Name, strconv.Itoa(u.State.Step), u.SHA256, quant.Score{Loss: s.Loss, Accuracy: s.Accuracy, Perplexity: s.Perplexity, Samples: s.Samples})
+}
+
+// print says what an evaluation found; accuracy or perplexity is 0 or NaN where the model has none.
+func (c *evalCmd) print(e *env, model, step, sha256 string, s quant.Score) error {
 	if c.JSON {
-		out := map[string]any{"event": "eval", "step": u.State.Step, "val_loss": s.Loss, "samples": s.Samples, "model_sha256": u.SHA256}
+		out := map[string]any{"event": "eval", "step": json.Number(step), "val_loss": s.Loss, "samples": s.Samples, "model_sha256": sha256}
 		for key, v := range map[string]float64{"accuracy": s.Accuracy, "perplexity": s.Perplexity} {
-			if !math.IsNaN(v) {
+			if v > 0 {
 				out[key] = v
 			}
 		}
 		return json.NewEncoder(e.out).Encode(out)
 	}
-	fmt.Fprintf(e.out, "%s, step %d: validation loss %.4f", u.Model.Name, u.State.Step, s.Loss)
-	if !math.IsNaN(s.Accuracy) {
+	fmt.Fprintf(e.out, "%s, step %s: validation loss %.4f", model, step, s.Loss)
+	if s.Accuracy > 0 {
 		fmt.Fprintf(e.out, ", accuracy %.2f %%", 100*s.Accuracy)
 	}
-	if !math.IsNaN(s.Perplexity) {
+	if s.Perplexity > 0 {
 		fmt.Fprintf(e.out, ", perplexity %.3f", s.Perplexity)
 	}
 	fmt.Fprintf(e.out, " on %s samples\n", metrics.Group(float64(s.Samples)))
@@ -84,21 +93,30 @@ func (c *generateCmd) Run(e *env) (err error) {
 	if err := errors.Join(c.check(), natural("--tokens", c.Tokens)); err != nil {
 		return err
 	}
-	u, err := train.Open(c.Checkpoint, c.Device, c.Threads)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, u.Close()) }()
-	if _, err := fmt.Fprint(e.out, c.Prompt); err != nil {
-		return err
-	}
-	err = u.Generate(c.Prompt, c.Tokens, how, func(text string) error {
+	emit := func(text string) error {
 		if e.ctx.Err() != nil {
 			return interrupted{}
 		}
 		_, err := fmt.Fprint(e.out, text)
 		return err
-	})
+	}
+	if quant.Is(c.Checkpoint) {
+		if err := emit(c.Prompt); err != nil {
+			return err
+		}
+		err := c.generateInt8(e, how, emit)
+		fmt.Fprintln(e.out)
+		return err
+	}
+	u, err := train.Open(c.Checkpoint, c.Device, c.Threads)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, u.Close()) }()
+	if err := emit(c.Prompt); err != nil {
+		return err
+	}
+	err = u.Generate(c.Prompt, c.Tokens, how, emit)
 	fmt.Fprintln(e.out)
 	return err
 }

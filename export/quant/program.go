@@ -54,6 +54,10 @@ func compile(b backend.Backend, g *graph.Graph, w export.Weights, disable ...str
 	if err := Freeze(g, w); err != nil {
 		return nil, err
 	}
+	return bind(b, g, disable...)
+}
+
+func bind(b backend.Backend, g *graph.Graph, disable ...string) (*program, error) {
 	p, err := plan.Compile(g, plan.Options{Disable: disable})
 	if err != nil {
 		return nil, err

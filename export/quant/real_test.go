@@ -12,6 +12,7 @@ import (
 
 	"ringo/data"
 	"ringo/export"
+	"ringo/export/onnx"
 	"ringo/export/quant"
 	"ringo/export/safetensors"
 	_ "ringo/kernels"
@@ -77,6 +78,13 @@ func TestReal(t *testing.T) {
 	fmt.Println("quantized in", time.Since(start))
 	for _, l := range m.Recipe.Layers {
 		fmt.Printf("%-40s %-8s in %8.3f %8.3f %-10s error %.2e\n", l.Weight, l.Op, l.In.Lo, l.In.Hi, l.In.Method, l.Error)
+	}
+	if dir := os.Getenv("RINGO_INT8_OUT"); dir != "" {
+		for name, x := range map[string]*export.Inference{"float.onnx": inf, "int8.onnx": m.Inference()} {
+			f, err := onnx.Encode(onnx.Model{Name: "m", Inference: x})
+			require.NoError(t, err)
+			require.NoError(t, f.Save(export.OS{}, filepath.Join(dir, name)))
+		}
 	}
 	got, err := quant.Evaluate(b, m.Inference(), valid, rows, limit, nil)
 	require.NoError(t, err)

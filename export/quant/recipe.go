@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"ringo/export"
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
@@ -142,6 +143,19 @@ func findLayers(g *graph.Graph) (list []Layer, nodes []*graph.Node) {
 		list, nodes = append(list, l), append(nodes, n)
 	}
 	return list, nodes
+}
+
+// LayerNames lists the weights of the layers that can be quantized, in order.
+func LayerNames(inf *export.Inference) (names []string, err error) {
+	g, err := inf.Build(1, inf.MaxSeq)
+	if err != nil {
+		return nil, err
+	}
+	list, _ := findLayers(g)
+	for _, l := range list {
+		names = append(names, l.Weight)
+	}
+	return names, nil
 }
 
 // readers counts how often each value is read, as an output too.
