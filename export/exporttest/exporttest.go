@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -77,7 +78,7 @@ func Run(t testing.TB, m *models.Model, w export.Weights, batch, seq int) (map[s
 		}
 		in[v.Node.Name] = x
 	}
-	return in, logits(t, g, w, in)
+	return in, Evaluate(t, g, w, in, models.Logits)
 }
 
 // Logits are those of a language model for one sequence, (1,T,V).
@@ -85,10 +86,12 @@ func Logits(t testing.TB, m *models.Model, w export.Weights, tokens []int32) *te
 	t.Helper()
 	g, err := export.Forward(m, w).Build(1, len(tokens))
 	require.NoError(t, err)
-	return logits(t, g, w, map[string]*tensor.Tensor{models.Tokens: tensor.Of(tensor.Shape{1, len(tokens)}, tokens...)})
+	in := map[string]*tensor.Tensor{models.Tokens: tensor.Of(tensor.Shape{1, len(tokens)}, tokens...)}
+	return Evaluate(t, g, w, in, models.Logits)
 }
 
-func logits(t testing.TB, g *graph.Graph, w export.Weights, in map[string]*tensor.Tensor) *tensor.Tensor {
+// Evaluate computes one output of a graph with ringo's own kernels.
+func Evaluate(t testing.TB, g *graph.Graph, w export.Weights, in map[string]*tensor.Tensor, output string) *tensor.Tensor {
 	t.Helper()
 	feeds := map[*graph.Value]*tensor.Tensor{}
 	for _, v := range g.Inputs {
@@ -101,7 +104,7 @@ func logits(t testing.TB, g *graph.Graph, w export.Weights, in map[string]*tenso
 	}
 	vals, err := kernels.Eval(g, feeds, false)
 	require.NoError(t, err)
-	out := vals[g.Find(models.Logits)].Clone() // values of Eval lie outside Go's heap and go with their tensor
+	out := vals[g.Find(output)].Clone() // values of Eval lie outside Go's heap and go with their tensor
 	runtime.KeepAlive(vals)
 	return out
 }
@@ -253,4 +256,17 @@ func Shared(t testing.TB, path string) string {
 	}
 	t.Skipf("needs %s in ../shared/data or RINGO_DATA", path)
 	return ""
+}
+
+// ReadOnly is a file system that nothing can be written to.
+type ReadOnly struct{ export.OS }
+
+// Create fails.
+func (ReadOnly) Create(path string) (export.SyncWriter, error) {
+	return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EROFS}
+}
+
+// MkdirAll fails.
+func (ReadOnly) MkdirAll(dir string) error {
+	return &os.PathError{Op: "mkdir", Path: dir, Err: syscall.EROFS}
 }

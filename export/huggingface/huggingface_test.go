@@ -1,7 +1,9 @@
 package huggingface
 
 import (
+	"crypto/sha256"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io/fs"
 	"os"
@@ -47,6 +49,34 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// golden holds, per model, the weights' hash and the last token's logits as transformers computes them.
+const golden = "testdata/golden.json"
+
+var update = flag.Bool("update", false, "let TestTransformers write "+golden)
+
+// TestGolden holds the files and ringo's logits to what transformers made of the same files.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	var want map[string]struct {
+		SHA256 string
+		Tokens []int32
+		Last   []float32
+	}
+	require.NoError(t, json.Unmarshal(raw, &want))
+	for name, g := range want {
+		s := exporttest.Source(t, exporttest.Configs[name], 5)
+		dir := filepath.Join(t.TempDir(), name)
+		require.NoError(t, Save(export.OS{}, dir, s))
+		file, err := os.ReadFile(filepath.Join(dir, modelFile))
+		require.NoError(t, err)
+		require.Equal(t, g.SHA256, fmt.Sprintf("%x", sha256.Sum256(file)), name)
+		logits := tensor.Data[float32](exporttest.Logits(t, s.Model, s, g.Tokens))
+		require.InDeltaSlice(t, g.Last, logits[len(logits)-s.Model.Vocab:], 2e-5, name)
+	}
+}
+
 // TestTransformers loads the folders with transformers and compares logits.
 func TestTransformers(t *testing.T) {
 	t.Parallel()
@@ -76,7 +106,11 @@ func TestTransformers(t *testing.T) {
 	require.NoError(t, err)
 	script := filepath.Join(t.TempDir(), "tasks.json")
 	require.NoError(t, os.WriteFile(script, in, 0o666))
-	out, err := exec.Command(python, "testdata/logits.py", script).CombinedOutput()
+	args := []string{"testdata/logits.py", script}
+	if *update {
+		args = append(args, golden)
+	}
+	out, err := exec.Command(python, args...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
 
