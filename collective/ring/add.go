@@ -1,10 +1,8 @@
 package ring
 
-import (
-	"ringo/runtime/tensor"
-)
+import "ringo/runtime/tensor"
 
-// add writes dst = a + b, element by element; dst may be a or b. Sums of f16 and bf16 are rounded to nearest even
+// addPlain writes dst = a + b, element by element; dst may be a or b. Sums of f16 and bf16 are rounded to nearest even
 // from f32. This is the plain version; add.c has loops that compilers vectorise.
 func addPlain(dt tensor.DType, dst, a, b []byte) {
 	switch dt {

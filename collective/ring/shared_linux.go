@@ -1,17 +1,276 @@
-//go:build linux
-
 package ring
 
-import "errors"
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+	"unsafe"
 
-// shared and segment are shared memory, which needs Linux here.
-type shared struct{}
-type segment struct{}
+	"golang.org/x/sys/unix"
+)
 
-func openShared(*Options) *shared                 { return nil }
-func (*shared) offer() shmOffer                   { return shmOffer{} }
-func (*shared) attach(shmOffer) (*segment, error) { return nil, errors.ErrUnsupported }
-func (*shared) link(*peer) link                   { return nil }
-func (*shared) close()                            {}
-func (*segment) close()                           {}
-func (r *Ring) chooseBell() bell                  { return newChanBell() }
+// Every process has one memory segment, in which the other members on its host leave bytes for it:
+//
+//	page 0           token (16 bytes); at 64 the bell's count, at 128 whether the owner sleeps
+//	page 1+i         cursors of the pipe from local member i
+//	then             the pipes' buffers, sharedPipe bytes each
+//
+// It is an anonymous file (memfd) that others open through /proc/PID/fd: nothing stays behind however a process dies. It is sealed
+// against shrinking, so that no peer can make a mapping fault.
+const (
+	page       = 4096
+	sharedPipe = 1 << 20
+	seals      = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
+)
+
+// segment is one mapped segment.
+type segment struct{ mem []byte }
+
+func segmentSize(locals int) int { return page + locals*(page+sharedPipe) }
+
+func (s *segment) bell() (count, asleep *atomic.Uint32) {
+	return (*atomic.Uint32)(unsafe.Pointer(&s.mem[64])), (*atomic.Uint32)(unsafe.Pointer(&s.mem[128]))
+}
+
+// pipe is the one from local member i, of so many.
+func (s *segment) pipe(i, locals int) pipe {
+	at := page + locals*page + i*sharedPipe
+	return pipe{(*cursors)(unsafe.Pointer(&s.mem[page+i*page])), s.mem[at : at+sharedPipe : at+sharedPipe]}
+}
+
+func (s *segment) close() {
+	if s != nil && s.mem != nil {
+		unix.Munmap(s.mem)
+		s.mem = nil
+	}
+}
+
+// shared is this process's segment.
+type shared struct {
+	segment
+	fd    int
+	token [16]byte
+	local []int // rank → index among members on this host, −1 elsewhere
+	n     int   // members on this host
+	own   *futexBell
+	self  int
+}
+
+// openShared makes the segment, nil where there is nobody to share with or the system has no such memory.
+func openShared(o *Options) *shared {
+	s := &shared{self: o.Self}
+	for i := range o.Members {
+		s.local = append(s.local, -1)
+		if i == o.Self || o.sameHost(i, o.Self) {
+			s.local[i] = s.n
+			s.n++
+		}
+	}
+	if o.SharedMemory == SharedOff || s.n < 2 {
+		return nil
+	}
+	fd, err := unix.MemfdCreate("ringo", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return nil
+	}
+	size := segmentSize(s.n)
+	err = unix.Ftruncate(fd, int64(size))
+	if err == nil {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
+	}
+	if err == nil {
+		s.mem, err = unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil
+	}
+	s.fd = fd
+	rand.Read(s.token[:])
+	copy(s.mem, s.token[:])
+	s.own = &futexBell{spin: s.n <= runtime.NumCPU()}
+	s.own.count, s.own.asleep = s.bell()
+	return s
+}
+
+// offer tells others where the segment is.
+func (s *shared) offer() shmOffer {
+	return shmOffer{pid: uint32(os.Getpid()), fd: uint32(s.fd), token: s.token}
+}
+
+// attach maps another member's segment. It fails where the two do not see each other's processes, as in
+// different containers.
+func (s *shared) attach(o shmOffer) (*segment, error) {
+	fd, err := unix.Open(fmt.Sprintf("/proc/%d/fd/%d", o.pid, o.fd), unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	size := segmentSize(s.n)
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, err
+	}
+	have, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
+	if err != nil || have&seals != seals || st.Size != int64(size) {
+		return nil, errors.New("not a member's memory")
+	}
+	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, err
+	}
+	seg := &segment{mem}
+	if [16]byte(mem[:16]) != o.token || o.token == [16]byte{} {
+		seg.close()
+		return nil, errors.New("not this member's memory")
+	}
+	return seg, nil
+}
+
+func (s *shared) close() {
+	if s == nil {
+		return
+	}
+	s.own.close()
+	s.segment.close()
+	unix.Close(s.fd)
+}
+
+func (s *shared) link(p *peer) link {
+	l := &sharedLink{peer: p, in: s.pipe(s.local[p.rank], s.n), out: p.remote.pipe(s.local[s.self], s.n), remote: p.remote}
+	l.theirs.count, l.theirs.asleep = p.remote.bell()
+	return l
+}
+
+// chooseBell returns the bell of a ring: in the segment, where others can reach it, if there is one.
+func (r *Ring) chooseBell() bell {
+	if r.shm != nil {
+		return r.shm.own
+	}
+	return newChanBell()
+}
+
+// sharedLink is a link through shared memory: what is sent goes to the other's segment, what is received is taken from this
+// process's own.
+type sharedLink struct {
+	peer    *peer
+	in, out pipe
+	theirs  futexBell
+	remote  *segment
+	over    atomic.Bool
+}
+
+// state is what an idle link answers.
+func (l *sharedLink) state() error {
+	if l.over.Load() || l.peer.left.Load() {
+		return errLost
+	}
+	return nil
+}
+
+func (l *sharedLink) send(a, b []byte) (int, error) {
+	n, err := l.out.write(a)
+	if err == nil && n == len(a) {
+		var k int
+		k, err = l.out.write(b)
+		n += k
+	}
+	if n > 0 {
+		l.theirs.ring()
+	} else if err == nil {
+		err = l.state()
+	}
+	return n, err
+}
+
+func (l *sharedLink) recv(p []byte) (int, error) {
+	end := l.state() // before looking: what came before a goodbye counts
+	n, err := l.in.read(p)
+	if n > 0 {
+		l.theirs.ring()
+	} else if err == nil {
+		err = end
+	}
+	return n, err
+}
+
+func (l *sharedLink) peek() ([]byte, error) {
+	end := l.state()
+	data, err := l.in.data()
+	if err == nil && len(data) == 0 {
+		err = end
+	}
+	return data, err
+}
+
+func (l *sharedLink) skip(n int) {
+	l.in.consume(n)
+	l.theirs.ring()
+}
+
+func (l *sharedLink) fds() (in, out int) { return -1, -1 }
+func (l *sharedLink) flushed() bool      { return true } // it is in the other's memory
+func (l *sharedLink) shut()              { l.over.Store(true) }
+func (l *sharedLink) close()             { l.remote.close() }
+
+// futexBell is a bell in memory that processes share: a count, and whether its owner sleeps, so that ringing costs a system
+// call only then.
+type futexBell struct {
+	count, asleep *atomic.Uint32
+	spin          bool
+	mu            sync.RWMutex
+	closed        bool
+}
+
+func (b *futexBell) token() uint32 { return b.count.Load() }
+
+func (b *futexBell) ring() {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if b.closed {
+		return
+	}
+	b.count.Add(1)
+	if b.asleep.Load() != 0 {
+		syscall.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(b.count)), futexWake, 1, 0, 0, 0)
+	}
+}
+
+func (b *futexBell) close() {
+	b.mu.Lock()
+	b.closed = true
+	b.mu.Unlock()
+}
+
+// Operations of futex(2) on memory that processes share.
+const (
+	futexWait = 0
+	futexWake = 1
+)
+
+// spinFor is about what a sleep and a wake-up cost; longer would take a processor from those who have work.
+const spinFor = 8 * time.Microsecond
+
+func (b *futexBell) wait(token uint32, d time.Duration) {
+	if b.spin {
+		for start := time.Now(); time.Since(start) < spinFor; {
+			for range 50 {
+				if b.count.Load() != token {
+					return
+				}
+			}
+		}
+	}
+	b.asleep.Store(1)
+	if b.count.Load() == token {
+		ts := unix.NsecToTimespec(int64(d))
+		unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(b.count)), futexWait, uintptr(token), uintptr(unsafe.Pointer(&ts)), 0, 0)
+	}
+	b.asleep.Store(0)
+}
