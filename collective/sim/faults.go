@@ -35,6 +35,19 @@ var faults = []fault{
 			}
 		}
 	}},
+	{"kill a worker that applied a step before others did", 2, func(w *world) {
+		w.trap = func(k *worker) { w.killWorker(k) }
+	}},
+	{"cut off a worker that applied a step before others did", 2, func(w *world) {
+		w.trap = func(k *worker) {
+			w.tracef("net", "%s is cut off", k.host.self.ID)
+			w.net.side = map[string]int{k.host.self.ID: 1}
+			w.after(w.upTo(time.Second), func() {
+				w.net.side = map[string]int{}
+				w.gossip()
+			})
+		}
+	}},
 	{"stop a worker for a while", 2, func(w *world) {
 		if k := pick(w, w.living()); k != nil {
 			w.tracef(k.id, "hangs")
@@ -94,6 +107,18 @@ var faults = []fault{
 		if a != nil && a != b {
 			w.tracef(a.self.ID, "is told that %s is dead, which it is not", b.self.ID)
 			a.step(view.Lost{ID: b.self.ID})
+		}
+	}},
+	{"two hosts propose at once", 3, func(w *world) {
+		up := w.running(true)
+		rival := pick(w, up)
+		for _, h := range up {
+			if h != rival && w.rng.IntN(2) == 0 {
+				rival.step(view.Lost{ID: h.self.ID})
+			}
+		}
+		if k := pick(w, w.living()); k != nil {
+			w.killWorker(k)
 		}
 	}},
 	{"a ring breaks without a death", 1, func(w *world) {

@@ -40,7 +40,7 @@ func options(seed uint64) Options {
 	case 2: // spare workers wait, too few do nothing
 		o.MinWorkers, o.MaxWorkers = 2, 3
 	case 3: // more of everything
-		o.Hosts, o.Faults = 7, 12
+		o.Hosts, o.Faults = 6, 10
 	}
 	return o
 }

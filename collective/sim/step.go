@@ -55,12 +55,15 @@ func (k *worker) onAgreed(t token) {
 	}
 	if k.rank == t.source {
 		for rank, s := range t.states {
-			if !k.w.sameState(s, t.best) {
+			if !k.w.sameState(s, t.best) && k.w.opt.bug != bugNoHandOver {
 				k.send(rank, token{kind: handover, epoch: t.epoch, best: t.best})
 			}
 		}
 	}
-	if k.w.opt.bug == bugNoHandOver || k.w.sameState(k.state, t.best) {
+	if k.w.opt.bug == bugNoHandOver && !k.state.same(t.best) {
+		k.state = &State{Step: t.best.Step, Epoch: t.best.Epoch, Parent: k.state.Parent}
+	}
+	if k.w.sameState(k.state, t.best) {
 		k.compute()
 	}
 }
@@ -124,6 +127,10 @@ func (k *worker) commit(t token) {
 	}
 	k.w.check.committed(k, t)
 	k.state, k.ready = t.best, false
+	if trap := k.w.trap; trap != nil && k.rank < k.last() && k.w.rng.IntN(2) == 0 {
+		k.w.trap = nil
+		trap(k)
+	}
 	k.compute()
 }
 

@@ -38,7 +38,7 @@ const (
 	bugKeepsOldView     // a worker finishes its step in the old view when a new one comes
 	bugWrongLanes       // lanes are dealt out differently by one rank
 	bugIgnoresEpoch     // states are compared by their step alone
-	bugNoHandOver       // a worker that lacks the newest state goes on with its own
+	bugNoHandOver       // a worker that lacks the newest state goes on with its own, under the newest one's name
 )
 
 // Result tells how a schedule went.
@@ -64,7 +64,8 @@ type world struct {
 	hosts   []*host // in order of their start, also those that ended
 	check   *checks
 	initial *State
-	target  int // step at which training ends; grows while faults go on
+	trap    func(*worker) // springs when a worker has just applied a step that others have not
+	target  int           // step at which training ends; grows while faults go on
 
 	workers                []*worker
 	byWorker               map[string]*worker
@@ -159,6 +160,7 @@ func (w *world) healthy() bool { return len(w.check.violations) == 0 }
 // remain to be made.
 func (w *world) calm() {
 	w.net.heal()
+	w.trap = nil
 	for _, h := range w.hosts {
 		clear(h.told)
 	}

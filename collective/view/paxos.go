@@ -30,6 +30,7 @@ type rules struct {
 	promise func(b, promised ballot) bool                                // may an acceptor promise b?
 	accept  func(b, promised ballot) bool                                // may it accept at b?
 	adopt   func(at, best ballot) bool                                   // must a value accepted at at replace the proposed one?
+	guard   func(m *Machine, next View) bool                             // must the workers of next wait for those of lost hosts?
 }
 
 func (r rules) orDefault() rules {
@@ -44,6 +45,9 @@ func (r rules) orDefault() rules {
 	}
 	if r.adopt == nil {
 		r.adopt = func(at, best ballot) bool { return at > best }
+	}
+	if r.guard == nil {
+		r.guard = (*Machine).guarded
 	}
 	return r
 }

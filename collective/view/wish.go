@@ -189,7 +189,7 @@ func (m *Machine) desired() (View, bool) {
 		m.wish.joinSince = never
 		return View{}, false
 	}
-	next.Reason, next.Guard = m.reason(d, have), m.guarded(next)
+	next.Reason, next.Guard = m.reason(d, have), m.cfg.rules.guard(m, next)
 	return next, true
 }
 

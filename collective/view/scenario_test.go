@@ -1,0 +1,321 @@
+package view
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// net is a handful of machines and the messages between them, delivered by hand.
+type net struct {
+	t     *testing.T
+	now   time.Duration
+	hosts map[string]*Machine
+	order []string
+	queue []mail
+	cut   func(from, to string) bool
+	last  map[string][]Output // of every host's latest inputs
+	sent  int
+}
+
+type mail struct {
+	from, to string
+	data     []byte
+}
+
+func newNet(t *testing.T) *net {
+	return &net{t: t, hosts: map[string]*Machine{}, cut: func(string, string) bool { return false }, last: map[string][]Output{}}
+}
+
+func (n *net) add(id string, found bool, change ...func(*Config)) {
+	cfg := DefaultConfig(Host{ID: id, Addr: id + ":1"})
+	for _, fn := range change {
+		fn(&cfg)
+	}
+	m, err := New(cfg)
+	require.NoError(n.t, err)
+	n.hosts[id], n.order = m, append(n.order, id)
+	n.step(id, Start{Found: found})
+	for _, other := range n.order {
+		if other != id {
+			n.step(id, Seen{n.hosts[other].cfg.Self})
+			n.step(other, Seen{cfg.Self})
+		}
+	}
+}
+
+func (n *net) step(id string, in Input) {
+	for _, out := range n.hosts[id].Step(n.now, in) {
+		if s, ok := out.(Send); ok {
+			n.queue = append(n.queue, mail{id, s.To.ID, s.Data})
+			continue
+		}
+		n.last[id] = append(n.last[id], out)
+	}
+}
+
+// deliver carries messages until none is left: one round trip after the other, in no time.
+func (n *net) deliver() {
+	for len(n.queue) > 0 {
+		m := n.queue[0]
+		n.queue = n.queue[1:]
+		n.sent++
+		if n.hosts[m.to] != nil && !n.cut(m.from, m.to) {
+			n.step(m.to, Message{m.from, m.data})
+		}
+	}
+}
+
+// pass lets time go by.
+func (n *net) pass(d time.Duration) {
+	for end := n.now + d; n.now < end; {
+		n.deliver()
+		n.now += 10 * time.Millisecond
+		for _, id := range n.order {
+			if n.hosts[id] != nil {
+				n.step(id, Tick{})
+			}
+		}
+	}
+	n.deliver()
+}
+
+func (n *net) workers(host string, ids ...string) {
+	n.because(host, "", ids...)
+}
+
+func (n *net) because(host, reason string, ids ...string) {
+	var ws []Worker
+	for _, id := range ids {
+		ws = append(ws, Worker{ID: id, Addr: id + ":1", Device: "cpu"})
+	}
+	n.step(host, Workers{ws, reason})
+}
+
+// is checks what a host knows: "epoch hosts | workers".
+func (n *net) is(host, want string) {
+	n.t.Helper()
+	v := n.hosts[host].View()
+	got := fmt.Sprint(v.Epoch)
+	for _, h := range v.Hosts {
+		got += " " + h.ID
+	}
+	got += " |"
+	for _, w := range v.Workers {
+		got += " " + w.ID
+	}
+	require.Equal(n.t, want, got, "host %s: %s", host, v.Reason)
+}
+
+func three(t *testing.T) *net {
+	n := newNet(t)
+	n.add("a", true)
+	n.add("b", false)
+	n.add("c", false)
+	n.workers("a", "0", "1")
+	n.workers("b", "2")
+	n.workers("c", "3")
+	n.pass(time.Second)
+	n.is("a", "3 a b c | 0 1 2 3") // a alone, then one more host than there were, then the rest
+	return n
+}
+
+// A worker's death on the only host is a new view before Step returns; no message is needed.
+func TestOneHostDecidesAlone(t *testing.T) {
+	t.Parallel()
+	n := newNet(t)
+	n.add("a", true)
+	n.workers("a", "0", "1", "2")
+	n.is("a", "1 a |") // arrivals wait for more arrivals
+	n.pass(200 * time.Millisecond)
+	n.is("a", "2 a | 0 1 2")
+	n.because("a", "worker 1 died (signal: killed)", "0", "2")
+	n.is("a", "3 a | 0 2")
+	require.Equal(t, "worker 1 died (signal: killed)", n.hosts["a"].View().Reason)
+	require.Empty(t, n.queue)
+}
+
+// Among three hosts a death is decided in the round trip that tells it: no time passes on the clock.
+func TestDeathTakesNoWait(t *testing.T) {
+	t.Parallel()
+	n := three(t)
+	n.because("a", "worker 0 died", "1")
+	require.Len(t, n.queue, 4, "announcement and proposal to two hosts each")
+	n.deliver()
+	for _, id := range n.order {
+		n.is(id, "4 a b c | 1 2 3")
+	}
+	n.because("c", "worker 3 died") // not by the host that proposes
+	n.deliver()
+	n.is("c", "5 a b c | 1 2")
+	require.Equal(t, "worker 3 died", n.hosts["b"].View().Reason)
+}
+
+// The majority goes on without a cut-off host, which waits, and comes back with its workers when the cut heals.
+func TestMinorityWaitsAndRejoins(t *testing.T) {
+	t.Parallel()
+	n := three(t)
+	n.cut = func(from, to string) bool { return (from == "a") != (to == "a") }
+	n.pass(5 * time.Second)
+	n.is("a", "3 a b c | 0 1 2 3")
+	n.is("b", "4 b c | 2 3")
+	require.Equal(t, Waiting, n.hosts["a"].State())
+	require.Equal(t, "host a lost with workers 0, 1", n.hosts["c"].View().Reason)
+	n.cut = func(string, string) bool { return false }
+	n.pass(time.Second)
+	n.is("a", "5 b c a | 2 3 0 1")
+	require.Equal(t, Member, n.hosts["a"].State())
+}
+
+// Of two hosts the first goes on alone at once; the second waits for ever rather than guess.
+func TestTwoHosts(t *testing.T) {
+	t.Parallel()
+	for lost, left := range map[string]string{"a": "b", "b": "a"} {
+		n := newNet(t)
+		n.add("a", true)
+		n.add("b", false)
+		n.workers("a", "0")
+		n.workers("b", "1")
+		n.pass(time.Second)
+		n.is("b", "2 a b | 0 1")
+		n.hosts[lost], n.order = nil, []string{left}
+		n.step(left, Lost{lost})
+		n.pass(20 * time.Second)
+		if left == "a" {
+			n.is("a", "3 a | 0")
+		} else {
+			n.is("b", "2 a b | 0 1")
+			require.Equal(t, Waiting, n.hosts["b"].State())
+		}
+	}
+}
+
+// With a witness, either of two hosts may be lost.
+func TestWitness(t *testing.T) {
+	t.Parallel()
+	for lost, left := range map[string]string{"a": "b", "b": "a"} {
+		n := newNet(t)
+		n.add("a", true)
+		n.add("w", false, func(c *Config) { c.Self.Witness = true })
+		n.add("b", false)
+		n.workers("a", "0")
+		n.workers("b", "1")
+		n.pass(time.Second)
+		require.Equal(t, "w", n.hosts["a"].View().Hosts[2].ID, "behind the host that joined later")
+		n.hosts[lost], n.order = nil, []string{left, "w"}
+		n.pass(5 * time.Second)
+		v := n.hosts[left].View()
+		require.Equal(t, []string{left, "w"}, []string{v.Hosts[0].ID, v.Hosts[1].ID})
+		require.Len(t, v.Workers, 1)
+		require.Equal(t, Member, n.hosts[left].State())
+	}
+}
+
+// A broken ring without a death gets a new epoch with the same members; a worker that spoils epoch after epoch is put aside.
+func TestBrokenEpochs(t *testing.T) {
+	t.Parallel()
+	n := three(t)
+	for epoch := uint64(3); epoch < 5; epoch++ {
+		n.step("b", Broken{epoch, "2", "3", "connection reset"})
+		n.pass(100 * time.Millisecond)
+		n.is("a", fmt.Sprint(epoch)+" a b c | 0 1 2 3")
+		n.pass(time.Second)
+		n.is("a", fmt.Sprint(epoch+1)+" a b c | 0 1 2 3")
+		require.Equal(t, "worker 2 gave up on worker 3: connection reset", n.hosts["c"].View().Reason)
+	}
+	n.step("b", Broken{5, "2", "3", "connection reset"})
+	n.pass(2 * time.Second)
+	n.is("c", "6 a b c | 0 1 2")
+	require.Contains(t, n.hosts["c"].View().Reason, "worker 3 left out")
+	n.pass(31 * time.Second)
+	n.is("c", "7 a b c | 0 1 2 3")
+}
+
+// Who leaves is in no later view, and stays until the others know.
+func TestLeave(t *testing.T) {
+	t.Parallel()
+	n := three(t)
+	n.step("a", Leave{})
+	n.deliver()
+	n.is("b", "4 b c | 2 3")
+	require.Equal(t, Gone, n.hosts["a"].State())
+	require.Equal(t, "host a left with workers 0, 1", n.hosts["b"].View().Reason)
+	n.step("c", Leave{})
+	n.pass(time.Second)
+	n.step("b", Leave{})
+	require.Equal(t, Gone, n.hosts["b"].State(), "the last one asks nobody")
+}
+
+// Fewer workers than the least number make a view without workers; more than the most wait, the senior ones stay.
+func TestLeastAndMost(t *testing.T) {
+	t.Parallel()
+	n := newNet(t)
+	n.add("a", true, func(c *Config) { c.MinWorkers, c.MaxWorkers = 2, 3 })
+	n.workers("a", "0")
+	n.pass(time.Second)
+	n.is("a", "1 a |")
+	n.workers("a", "0", "1", "2")
+	n.pass(time.Second)
+	n.is("a", "2 a | 0 1 2")
+	n.workers("a", "3", "0", "1", "2")
+	n.pass(time.Second)
+	n.is("a", "2 a | 0 1 2")
+	n.workers("a", "3", "2")
+	n.is("a", "3 a | 3 2")
+	n.because("a", "worker 2 died", "3")
+	n.is("a", "4 a |")
+	require.Equal(t, "worker 2 died; waiting for workers: 1 of at least 2", n.hosts["a"].View().Reason)
+}
+
+// A launcher that comes back at its address replaces its former self without any timeout.
+func TestRestartAtTheSameAddress(t *testing.T) {
+	t.Parallel()
+	n := three(t)
+	n.hosts["b"], n.order = nil, []string{"a", "c"}
+	n.add("b2", false, func(c *Config) { c.Self.Addr = "b:1" })
+	n.pass(250 * time.Millisecond)
+	require.False(t, n.hosts["a"].isMember("b"))
+	require.True(t, n.hosts["a"].isMember("b2"))
+}
+
+// Two jobs of one name do not mix: each refuses the other, with a sentence.
+func TestTwoFounders(t *testing.T) {
+	t.Parallel()
+	n := newNet(t)
+	n.add("a", true)
+	n.add("b", true)
+	n.step("a", Message{"b", (&message{kind: decided, founder: "b", from: Host{ID: "b"}, epoch: 1, value: n.hosts["b"].View()}).encode()})
+	refused, ok := n.last["a"][len(n.last["a"])-2].(Refused)
+	require.True(t, ok)
+	require.ErrorContains(t, refused.Err, `another job of this name, founded by host "b"`)
+	n.is("a", "1 a |")
+}
+
+// What does not decode, names another sender, or claims absurd epochs is refused, once in the log, and changes nothing.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	n := three(t)
+	v := n.hosts["a"].View().Clone()
+	v.Epoch = 1 << 30
+	for _, m := range []Message{
+		{"b", nil}, {"b", []byte("GET / HTTP/1.1")}, {"b", []byte{9, 1, 0}},
+		{"c", (&message{kind: announce, from: Host{ID: "b"}}).encode()},
+		{"b", (&message{kind: decided, founder: "a", from: Host{ID: "b"}, epoch: v.Epoch, value: v}).encode()},
+		{"b", (&message{kind: accept, founder: "a", from: Host{ID: "b"}, epoch: 4, ballot: firstBallot, value: View{Epoch: 4, Founder: "a", Hosts: v.Hosts[1:]}}).encode()},
+	} {
+		for again := range 2 {
+			n.last["a"] = nil
+			n.step("a", m)
+			refused := 0
+			for _, out := range n.last["a"] {
+				if _, ok := out.(Refused); ok {
+					refused++
+				}
+			}
+			require.Equal(t, 1-again, refused, "%q", m.Data)
+		}
+	}
+	n.is("a", "3 a b c | 0 1 2 3")
+}
