@@ -108,6 +108,7 @@ API cuMemFreeHost(void *p) {
   free(p);
   return OK;
 }
+API cuIpcGetMemHandle(void *, Pointer) { return NOT_SUPPORTED; }
 API cuMemGetAddressRange_v2(Pointer *base, size_t *n, Pointer p) {
   ENTER;
   auto i = blocks.upper_bound(p);
