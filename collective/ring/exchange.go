@@ -183,8 +183,18 @@ func (x *exchange) run() error {
 	}
 }
 
+// grace is how long the reason for a lost stream may take to arrive on the control connection: a peer that aborts
+// says so before it cuts its streams, and a killed one loses both at once.
+const grace = 20 * time.Millisecond
+
 // broken turns a stream's error into the ring's: whoever failed first is to blame.
 func (x *exchange) broken(f *flow, err error) error {
+	if err == errLost && !x.r.peer[f.rank].left.Load() {
+		select {
+		case <-x.r.over:
+		case <-time.After(grace):
+		}
+	}
 	if over := x.r.failure(); over != nil {
 		return over
 	}
