@@ -131,13 +131,14 @@ func (e *exec) Fetch(name string, raw []byte) error {
 	if !ok {
 		return fmt.Errorf("cuda: the program has no output %q", name)
 	}
-	return e.read(v, "output "+name, raw)
+	if len(raw) != v.Bytes() {
+		return backend.CheckSize("output "+name, raw, int64(v.Bytes()))
+	}
+	return e.read(v, raw)
 }
 
-func (e *exec) read(v kernels.DeviceView, what string, raw []byte) error {
-	if len(raw) != v.Bytes() {
-		return backend.CheckSize(what, raw, int64(v.Bytes()))
-	}
+// read copies a view to host memory of its size.
+func (e *exec) read(v kernels.DeviceView, raw []byte) error {
 	if e.err != nil || len(raw) == 0 {
 		return e.err
 	}
@@ -154,7 +155,7 @@ func (e *exec) Instruction(i, out int) ([]byte, error) {
 	}
 	v := e.outs[i][out]
 	raw := make([]byte, v.Bytes())
-	return raw, e.read(v, "", raw)
+	return raw, e.read(v, raw)
 }
 
 func (e *exec) Close() error {
