@@ -34,7 +34,7 @@ type int8Flags struct {
 	KeepFloat          string   `placeholder:"auto|LAYER,…" help:"Layers that stay in float, by weight; auto keeps the worst until the model passes."`
 	Calibrate          string   `default:"auto" placeholder:"METHOD" help:"minmax, percentile, mse or entropy; auto chooses per layer by measured error."`
 	CalibrationBatches int      `default:"16" placeholder:"N" help:"Batches of training data to calibrate on."`
-	Activations        string   `default:"i8" enum:"i8,u8" help:"Type of activations: i8 or u8."`
+	Activations        string   `default:"u8" enum:"i8,u8" help:"Type of activations: u8 or i8."`
 	NoSmooth           bool     `help:"Leave SmoothQuant out."`
 	GPTQ               bool     `name:"gptq" help:"Round weights so that the errors of a row make up for one another."`
 	Dynamic            bool     `help:"Take the range of every activation from each batch at run time."`
@@ -46,8 +46,8 @@ type int8Flags struct {
 func (f int8Flags) options() quant.Options {
 	o := quant.Default()
 	o.Method, o.Batches, o.GPTQ, o.Dynamic, o.Smooth = f.Calibrate, f.CalibrationBatches, f.GPTQ, f.Dynamic, !f.NoSmooth
-	if f.Activations == "u8" {
-		o.Activation = tensor.U8
+	if f.Activations == "i8" {
+		o.Activation = tensor.I8
 	}
 	if f.KeepFloat != "" && f.KeepFloat != "auto" {
 		o.KeepFloat = strings.Split(f.KeepFloat, ",")

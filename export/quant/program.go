@@ -97,3 +97,27 @@ func (p *program) feed(names []string, fields [][]byte) error {
 	}
 	return nil
 }
+
+// Run computes the outputs of a graph once, by name, with weights of w and inputs given by name.
+func Run(b backend.Backend, g *graph.Graph, w export.Weights, inputs map[string]*tensor.Tensor) (out map[string]*tensor.Tensor, err error) {
+	p, err := compile(b, g, w)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	for name, x := range inputs {
+		if err := p.Feed(name, x.Bytes()); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.run(); err != nil {
+		return nil, err
+	}
+	out = map[string]*tensor.Tensor{}
+	for name := range p.Program().Outputs {
+		if out[name], err = p.fetch(name); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

@@ -25,9 +25,10 @@ type Options struct {
 	Progress   func(what string, done, total int)
 }
 
-// Default returns the options of a plain static export.
+// Default returns the options of a plain static export. Activations are u8: ONNX Runtime on x86-64 turns i8 ones into u8
+// where it can, and leaves a convolution in float whose input it could not turn, being read twice.
 func Default() Options {
-	return Options{Activation: tensor.I8, Method: "auto", Percentile: 99.99, Batches: 16, Rows: 16, Smooth: true}
+	return Options{Activation: tensor.U8, Method: "auto", Percentile: 99.99, Batches: 16, Rows: 16, Smooth: true}
 }
 
 // Validate returns one sentence about the first impossible option.
