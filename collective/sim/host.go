@@ -78,7 +78,9 @@ func (h *host) step(in view.Input) {
 		case view.Send:
 			h.send(out)
 		case view.Decided:
-			h.w.tracef(h.self.ID, "view %d: %s [%s]", out.View.Epoch, out.View.Reason, names(out.View))
+			if h.w.opt.Trace != nil {
+				h.w.tracef(h.self.ID, "view %d: %s [%s]", out.View.Epoch, out.View.Reason, names(out.View))
+			}
 			h.w.check.decided(h, out.View)
 			h.handOver(out.View)
 		case view.Standing:

@@ -141,7 +141,7 @@ func (m *Machine) accepted(id string) {
 func (m *Machine) vote(p *peer, msg *message) {
 	p.epoch = max(p.epoch, msg.epoch-1)
 	if msg.epoch != m.view.Epoch+1 {
-		m.compare(p)
+		m.compare(p, true)
 		return
 	}
 	if m.place < 0 || !m.isMember(p.host.ID) {

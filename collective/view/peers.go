@@ -147,7 +147,7 @@ func (m *Machine) beat() {
 func (m *Machine) receive(in Message) {
 	if p := m.byID[in.From]; p != nil && len(p.raw) > 0 && bytes.Equal(p.raw, in.Data) {
 		m.hear(p) // the same announcement once more
-		m.compare(p)
+		m.compare(p, true)
 		return
 	}
 	msg, err := decode(in.Data)
@@ -194,14 +194,16 @@ func (m *Machine) onAnnounce(p *peer, msg *message, data []byte) {
 		}
 	}
 	m.wish.complain(m, p.news.Broken)
-	m.compare(p)
+	m.compare(p, false)
 }
 
 func (m *Machine) isMember(id string) bool { _, in := m.view.Host(id); return in }
 
-// compare brings the one who knows the older view up to date.
-func (m *Machine) compare(p *peer) {
+// compare brings the one who knows the older view up to date. Among many hosts all but the proposer answer only who says
+// so again, or a newcomer would get the view from everyone.
+func (m *Machine) compare(p *peer, again bool) {
 	switch {
+	case p.epoch < m.view.Epoch && len(m.view.Hosts) > hostsPerHeartbeat && !again && !m.leads():
 	case p.epoch < m.view.Epoch:
 		m.sendView(p.host)
 	case p.epoch > m.view.Epoch:
