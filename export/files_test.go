@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ringo/export"
-	"ringo/export/exporttest"
+	"ringo/internal/exporttest"
 )
 
 func part(name, body string) export.Part {

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ringo/export"
-	"ringo/export/exporttest"
 	"ringo/export/safetensors"
+	"ringo/internal/exporttest"
 	"ringo/models"
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"

@@ -8,8 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"ringo/export/exporttest"
 	"ringo/export/huggingface"
+	"ringo/internal/exporttest"
 	"ringo/internal/ort"
 	"ringo/models"
 )

@@ -16,8 +16,8 @@ import (
 
 	"ringo/data"
 	"ringo/export"
-	"ringo/export/exporttest"
 	"ringo/export/safetensors"
+	"ringo/internal/exporttest"
 	"ringo/models"
 	"ringo/runtime/tensor"
 )

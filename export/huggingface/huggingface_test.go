@@ -15,7 +15,7 @@ import (
 
 	"ringo/data"
 	"ringo/export"
-	"ringo/export/exporttest"
+	"ringo/internal/exporttest"
 	"ringo/models"
 	"ringo/runtime/tensor"
 )

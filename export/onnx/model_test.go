@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"ringo/export"
-	"ringo/export/exporttest"
 	"ringo/export/onnxpb"
+	"ringo/internal/exporttest"
 	"ringo/internal/ort"
 	"ringo/models"
 	"ringo/runtime/tensor"

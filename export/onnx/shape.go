@@ -80,11 +80,6 @@ func slice(n *node) []string {
 	return one(n.op("Slice", []string{n.in(0), n.ints(starts), n.ints(ends), n.constInts(axes), n.constInts(steps)}))
 }
 
-// cut is elements [from,to) of one axis.
-func (n *node) cut(x string, axis, from, to int) string {
-	return n.op("Slice", []string{x, n.constInts([]int{from}), n.constInts([]int{to}), n.constInts([]int{axis})})
-}
-
 func concat(n *node) []string {
 	in := make([]string, len(n.In))
 	for i := range in {

@@ -3,7 +3,7 @@ package exporttest_test
 import (
 	"fmt"
 
-	"ringo/export/exporttest"
+	"ringo/internal/exporttest"
 )
 
 // In a test, Random makes the model and its weights, and Run its inputs and outputs:
