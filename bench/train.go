@@ -17,21 +17,32 @@ import (
 
 // Config says how jobs run.
 type Config struct {
-	Device  string
-	DType   string // "fp32" or "bf16"
+	Device  string // empty means the job's own
+	DType   string // "fp32" or "bf16"; empty means the job's own
 	Threads int    // 0 means one per CPU
 	Steps   int    // timed steps; 0 means as many as take about Budget, at least 5
 	Budget  time.Duration
 }
 
-// DefaultConfig times fp32 on the CPU for about six seconds a job.
+// DefaultConfig times a job where and how it is meant to run, for about six seconds.
 func DefaultConfig() Config {
-	return Config{Device: "cpu", DType: "fp32", Budget: 6 * time.Second}
+	return Config{Budget: 6 * time.Second}
+}
+
+// of fills in what the job says.
+func (c Config) of(j Job) Config {
+	if c.Device == "" {
+		c.Device = j.Device()
+	}
+	if c.DType == "" {
+		c.DType = j.DType()
+	}
+	return c
 }
 
 // Validate names the first field that cannot be.
 func (c Config) Validate() error {
-	if c.DType != "fp32" && c.DType != "bf16" {
+	if c.DType != "" && c.DType != "fp32" && c.DType != "bf16" {
 		return fmt.Errorf("dtype %q: expected fp32 or bf16", c.DType)
 	}
 	if c.Steps < 0 || c.Threads < 0 {
@@ -63,11 +74,13 @@ type Result struct {
 	GFLOPS    float64 `json:"gflops"`
 	PeakShare float64 `json:"peak_share"` // of the GEMM peak measured in the same process
 	PeakRSS   int64   `json:"peak_rss_bytes"`
-	Loss      float64 `json:"loss"` // after the last step, to see that it computed something
+	OnDevice  int64   `json:"device_bytes,omitempty"` // of the program, where the device has memory of its own
+	Loss      float64 `json:"loss"`                   // after the last step, to see that it computed something
 }
 
 // Run times one job.
 func Run(job Job, c Config) (Result, error) {
+	c = c.of(job)
 	w, err := prepare(job, c)
 	if err != nil {
 		return Result{}, err
@@ -91,20 +104,28 @@ func Run(job Job, c Config) (Result, error) {
 	if w.model.Language() {
 		r.Tokens = r.Samples * float64(job.Model.Context)
 	}
-	r.PeakShare = r.GFLOPS / kernels.Peak(c.Precision())
-	return r, nil
+	if w.device.Name() == "cpu" {
+		r.PeakShare = r.GFLOPS / kernels.Peak(c.Precision())
+		return r, nil
+	}
+	r.OnDevice = p.ArenaBytes()
+	peak, err := devicePeak(w.device, c.Precision())
+	r.PeakShare = r.GFLOPS / peak
+	return r, err
 }
 
 // workload is a job bound to a device.
 type workload struct {
-	model *models.Model
-	store backend.Store
-	exec  backend.Executable
-	step  *runtime.Step
-	n     int
+	device backend.Backend
+	model  *models.Model
+	store  backend.Store
+	exec   backend.Executable
+	step   *runtime.Step
+	n      int
 }
 
 func prepare(job Job, c Config) (*workload, error) {
+	c = c.of(job)
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
@@ -112,13 +133,13 @@ func prepare(job Job, c Config) (*workload, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &workload{store: b.NewStore()}
+	w := &workload{device: b, store: b.NewStore()}
 	if w.model, err = models.New(job.Model); err != nil {
 		return nil, err
 	}
 	var built error
 	w.exec, err = runtime.Compile(b, w.store, func(g *graph.Graph) { built = w.model.Loss(g, job.Batch, true) },
-		plan.Options{Precision: c.Precision(), Training: &plan.Training{Rule: adamW}})
+		plan.Options{Precision: c.Precision(), Storage: backend.Storage(b, c.Precision()), Training: &plan.Training{Rule: adamW}})
 	if err == nil {
 		err = built
 	}
@@ -171,7 +192,7 @@ func (w *workload) feed(job Job) error {
 
 func (w *workload) one(int) error { return nil }
 
-// run takes one step; its inputs stay the same.
+// run takes one step and waits for it; its inputs stay the same.
 func (w *workload) run() error {
 	w.n++
 	b1, b2 := pow(0.9, w.n), pow(0.95, w.n)
@@ -181,7 +202,11 @@ func (w *workload) run() error {
 	if err := w.step.Lanes(0, 1, w.one, nil); err != nil {
 		return err
 	}
-	return w.step.Update()
+	if err := w.step.Update(); err != nil {
+		return err
+	}
+	_, err := w.step.Mean(models.Loss)
+	return err
 }
 
 func pow(x float64, n int) float64 {

@@ -22,6 +22,19 @@ func TestJobsRun(t *testing.T) {
 	}
 }
 
+// What a job runs on, and how, is its own where nothing else is asked for.
+func TestJobsChooseDeviceAndPrecision(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string][2]string{"gpt2-124m": {"cpu", "fp32"}, "gpt2-124m-gpu": {"cuda", "bf16"}} {
+		job, err := Find(name)
+		require.NoError(t, err)
+		c := DefaultConfig().of(job)
+		require.Equal(t, want, [2]string{c.Device, c.DType})
+		c = Config{Device: "soft", DType: "fp32"}.of(job)
+		require.Equal(t, [2]string{"soft", "fp32"}, [2]string{c.Device, c.DType})
+	}
+}
+
 func TestUnknownJobIsNamed(t *testing.T) {
 	t.Parallel()
 	_, err := Find("gpt-5")
@@ -33,6 +46,9 @@ func TestUnknownJobIsNamed(t *testing.T) {
 func BenchmarkTrain(b *testing.B) {
 	for _, job := range jobs {
 		b.Run(job.Name, func(b *testing.B) {
+			if job.GPU {
+				b.Skip("too large for a CPU")
+			}
 			w, err := prepare(job, DefaultConfig())
 			require.NoError(b, err)
 			defer w.close()

@@ -14,7 +14,7 @@ import (
 
 type benchCmd struct {
 	Jobs    []string `arg:"" optional:"" help:"Jobs to time, or kernels; none lists them."`
-	DType   string   `name:"dtype" enum:"fp32,bf16" default:"fp32" help:"Precision of matrix products: fp32 or bf16."`
+	DType   string   `name:"dtype" enum:"fp32,bf16," default:"" help:"Precision of matrix products: fp32 or bf16; the job's own where it is not given."`
 	Steps   int      `placeholder:"N" help:"Timed steps; 0 is as many as fit in the time."`
 	Seconds float64  `default:"6" placeholder:"S" help:"Time for a job's steps where their number is not given."`
 	JSON    bool     `name:"json" help:"Print one JSON object per job."`
@@ -68,7 +68,7 @@ func (c *benchCmd) each(e *env, cfg bench.Config) error {
 		return err
 	}
 	for _, name := range c.Jobs {
-		args := []string{"bench", name, "--dtype", cfg.DType, "--device", cfg.Device, "--threads", strconv.Itoa(cfg.Threads),
+		args := []string{"bench", name, "--dtype", cfg.DType, "--device", c.Device, "--threads", strconv.Itoa(cfg.Threads),
 			"--steps", strconv.Itoa(cfg.Steps), "--seconds", fmt.Sprint(cfg.Budget.Seconds())}
 		if c.JSON {
 			args = append(args, "--json")
@@ -109,6 +109,9 @@ func (c *benchCmd) one(e *env, cfg bench.Config, name string) error {
 }
 
 func (c *benchCmd) kernels(e *env, cfg bench.Config) error {
+	if cfg.DType == "" {
+		cfg.DType = "fp32"
+	}
 	rs, err := bench.Kernels(cfg)
 	if err != nil {
 		return err
