@@ -46,7 +46,17 @@ func (l *launcher) finished() {
 			w.closed = true // a restart that is not needed any more
 		}
 	}
+	l.dismiss()
 	time.AfterFunc(l.cfg.Grace, func() { l.box.post(func() { l.stop("the run is finished") }) })
+}
+
+// dismiss stops workers that are in no view once the run is finished: spares, and those that came too late.
+func (l *launcher) dismiss() {
+	for _, w := range l.workers {
+		if w.link != nil && l.view.Rank(w.id) < 0 {
+			w.link.Stop(control.Stop{Reason: "the run is finished"})
+		}
+	}
 }
 
 // fail ends the launcher's part with an error.
@@ -86,8 +96,8 @@ func (l *launcher) finish() {
 		return
 	}
 	l.leaving = true
-	if !l.started || l.killing {
-		l.over = true
+	if !l.started || l.killing || l.state == view.Waiting {
+		l.over = true // there is nobody who could agree
 		return
 	}
 	l.step(view.Leave{})

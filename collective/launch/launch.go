@@ -52,7 +52,7 @@ type Config struct {
 
 	FoundAfter time.Duration // how long the first of Join waits for others before it founds the job alone
 	Grace      time.Duration // how long workers have to leave when asked to
-	Backoff    time.Duration // before the second restart in a row, doubled with each further one
+	Backoff    time.Duration // before a restart, doubled with each further one in a row
 	Healthy    time.Duration // a worker that lived so long starts a new row
 	Gossip     gossip.Config // times only
 	View       view.Config   // times only

@@ -48,12 +48,11 @@ type host struct {
 	result Result
 	err    error
 	done   chan struct{}
+	kill   chan struct{}
 	cancel context.CancelFunc
 
 	mu    sync.Mutex
-	pids  map[int]int // by place: the newest
-	steps []int       // of step events
-	begun chan int    // places whose worker was started
+	steps []int // of step events
 }
 
 var testKey = bytes.Repeat([]byte{9}, 32)
@@ -61,14 +60,15 @@ var testKey = bytes.Repeat([]byte{9}, 32)
 // newHost prepares a launcher of n workers that take steps of the toy run.
 func newHost(t *testing.T, n, steps int, change func(*Config)) *host {
 	t.Helper()
-	h := &host{t: t, cfg: DefaultConfig(), up: make(chan Ready, 1), done: make(chan struct{}), pids: map[int]int{}, begun: make(chan int, 1000)}
+	h := &host{t: t, cfg: DefaultConfig(), up: make(chan Ready, 1), done: make(chan struct{}), kill: make(chan struct{})}
 	c := &h.cfg
 	c.Job, c.Key, c.Workers, c.Output = "toy", testKey, n, &h.out
 	c.Log = slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	c.Healthy, c.Grace, c.FoundAfter = 0, 5*time.Second, time.Second
+	c.Healthy, c.Backoff, c.Grace, c.FoundAfter = 0, 20*time.Millisecond, 5*time.Second, time.Second
 	c.Gossip.Probe = 200 * time.Millisecond
+	c.View.Heartbeat, c.View.LostAfter = 150*time.Millisecond, 1200*time.Millisecond
 	c.ready = func(r Ready) { h.up <- r }
-	c.Event = h.event
+	c.Event, c.Stop = h.event, h.kill
 	if n > 0 {
 		c.Command = toyCommand(steps, 2*time.Millisecond)
 	}
@@ -99,7 +99,7 @@ func (h *host) start() *host {
 	h.t.Cleanup(func() {
 		cancel()
 		<-h.done
-		if h.t.Failed() {
+		if h.t.Failed() || os.Getenv("RINGO_TEST_LOG") != "" {
 			h.t.Logf("log of a host:\n%s\nits workers:\n%s", last(h.log.String(), 12000), last(h.out.String(), 2000))
 		}
 	})
@@ -203,7 +203,7 @@ func TestKills(t *testing.T) {
 	}
 	h.finishes(steps)
 	require.Equal(t, 5, h.result.Restarts)
-	require.Contains(t, h.log.String(), "worker 2 died (signal: killed); it is started again at once")
+	require.Contains(t, h.log.String(), "worker 2 died (signal: killed); it is started again in 20ms")
 	slow := 0
 	for _, line := range strings.Split(h.log.String(), "\n") {
 		var e, s, ms int

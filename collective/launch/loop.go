@@ -41,6 +41,7 @@ type launcher struct {
 	started  bool // the machine was
 	looking  time.Time
 	toldLook time.Time
+	toldWait time.Time
 	view     view.View
 	state    view.State
 	paused   bool
@@ -184,6 +185,9 @@ func (l *launcher) decided(v view.View) {
 		}
 	}
 	l.first.Store(len(v.Workers) > 0 && v.Workers[0].Host == l.id)
+	if l.done {
+		l.dismiss()
+	}
 	now := time.Now()
 	c := change{View: l.view, at: now, from: l.breakAt}
 	l.breakAt = time.Time{}
@@ -277,5 +281,16 @@ func (l *launcher) tick() {
 	if l.started && !l.leaving {
 		l.members("speed")
 	}
+	l.tellWaiting()
 	l.share()
+}
+
+// tellWaiting says now and then why no worker steps.
+func (l *launcher) tellWaiting() {
+	now := time.Now()
+	if l.cfg.MinWorkers < 2 || l.state != view.Member || len(l.view.Workers) > 0 || l.stopping || l.done || now.Sub(l.toldWait) < tellEvery {
+		return
+	}
+	l.toldWait = now
+	l.log.Info(fmt.Sprintf("waiting for workers: the job takes at least %d to go on", l.cfg.MinWorkers))
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"ringo/collective/control"
@@ -250,16 +251,17 @@ func (l *launcher) exited(w *worker, start int, err error) {
 // maxBackoff bounds the wait before a restart.
 const maxBackoff = 10 * time.Second
 
-// pause returns the wait before the next restart: none after a worker that lived for a while, then doubling.
+// pause returns the wait before the next restart. Survivors go first: a process that starts takes the CPU that they need
+// to recover. A worker that lived for a while begins a new row; within a row the wait doubles.
 func (l *launcher) pause(lived time.Duration) time.Duration {
 	if lived >= l.cfg.Healthy {
 		l.fails = 0
 	}
 	l.fails++
-	if l.fails == 1 {
+	if l.fails == 1 && !slices.ContainsFunc(l.workers, (*worker).listed) {
 		return 0
 	}
-	return min(l.cfg.Backoff<<min(l.fails-2, 16), maxBackoff)
+	return min(l.cfg.Backoff<<min(l.fails-1, 16), maxBackoff)
 }
 
 func when(d time.Duration) string {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -36,7 +37,23 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	if os.Getenv(envLauncher) != "" {
+		launcherProcess()
+	}
 	goleak.VerifyTestMain(m)
+}
+
+// envLauncher makes this test binary a launcher of two workers, to be killed.
+const envLauncher = "RINGO_TEST_LAUNCHER"
+
+func launcherProcess() {
+	cfg := DefaultConfig()
+	cfg.Job, cfg.Key, cfg.Workers, cfg.Output = "toy", make([]byte, 32), 2, os.Stdout
+	os.Unsetenv(envLauncher)
+	cfg.Command = toyCommand(1_000_000, time.Millisecond)
+	_, err := Run(context.Background(), cfg)
+	fmt.Println(err)
+	os.Exit(1)
 }
 
 var errUsage = errors.New("settings that make no sense")
@@ -90,8 +107,10 @@ func work(steps int, pause time.Duration) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("listening at", l.Addr())
-	if err := c.Ready(l.Addr(), "cpu"); err != nil {
+	_, port, _ := net.SplitHostPort(l.Addr())
+	addr := net.JoinHostPort(c.Job().Advertise, port)
+	fmt.Println("listening at", addr)
+	if err := c.Ready(addr, "cpu"); err != nil {
 		return err
 	}
 	t := &toy{c: c, listen: l, steps: steps, pause: pause}
