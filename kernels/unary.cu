@@ -1,5 +1,5 @@
 // Element-wise functions of one tensor: y = f(x). The plain version is unary.go.
-#include "device.cuh"
+#include "activation.cuh"
 
 #define UNARY_THREADS 256
 
@@ -11,16 +11,6 @@
       return expression;                                                \
     }                                                                   \
   };
-
-DEVICE float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
-
-// gelu(x) = x·Φ(x) = ½·x·erfc(−x/√2), which keeps its digits where Φ is small; the tanh form is
-// ½·x·(1 + tanh z) = x·σ(2z) with z = √(2/π)·(x + 0.044715·x³).
-DEVICE float gelu_erf(float x) { return 0.5f * x * erfcf(x * -0.70710678118654752f); }
-DEVICE float gelu_tanh(float x) {
-  const float root = 0.79788456080286536f; // √(2/π)
-  return x * sigmoid(2.f * root * (x + 0.044715f * x * x * x));
-}
 
 UNARY(Neg, -x)
 UNARY(Abs, fabsf(x))

@@ -1,0 +1,169 @@
+// Products: y = act(op(a)·op(b) + bias) [+ residual] and its relatives, per batch entry. The plain version is matmul.go; tiles
+// are in gemm_ffma.cuh (f32) and gemm_mma.cuh (bf16 factors on tensor cores).
+#include "gemm_ffma.cuh"
+#include "gemm_mma.cuh"
+#include "matmul.cuh"
+
+template <bool trans_a, bool trans_b> DEVICE void matmul_ffma(const MatMulArgs &p) {
+  __shared__ FfmaPanels s;
+  const float *a = (const float *)p.a, *b = (const float *)p.b;
+  BlockTile t = block_tile(p, FFMA_BM, FFMA_BM);
+  FfmaLoad<float, !trans_a> la;
+  FfmaLoad<float, trans_b> lb;
+  FfmaTile c;
+  c.clear();
+  la.fetch(a + t.a, p.lda, t.row, t.from, p.m, t.to, p.packed_a);
+  lb.fetch(b + t.b, p.ldb, t.col, t.from, p.n, t.to, p.packed_b);
+  int stage = 0;
+  for (int k = t.from; k < t.to; k += FFMA_BK, stage ^= 1) {
+    la.stash(s.a[stage]);
+    lb.stash(s.b[stage]);
+    __syncthreads(); // and the other stage has been read by all
+    if (k + FFMA_BK < t.to) {
+      la.fetch(a + t.a, p.lda, t.row, k + FFMA_BK, p.m, t.to, p.packed_a);
+      lb.fetch(b + t.b, p.ldb, t.col, k + FFMA_BK, p.n, t.to, p.packed_b);
+    }
+    c.multiply(s.a[stage], s.b[stage]);
+  }
+#pragma unroll
+  for (int i = 0; i < 8; i++)
+#pragma unroll
+    for (int h = 0; h < 2; h++) store_sums<float, 4>(p, t, c.acc[i] + 4 * h, t.row + c.row(i), t.col + c.col(h));
+}
+
+// How a panel gets into shared memory. AsyncLoad: bf16 in lines on 16 bytes, by asynchronous copies. SyncLoad: any lines of T, rounded
+// to bf16; fetch before and stash after the product of another stage.
+template <int R, bool along_k> struct AsyncLoad {
+  typedef MmaPanel<R, along_k> Panel;
+  DEVICE_MEMBER void fetch(uint4 *panel, const bf16 *x, int64_t ld, int r0, int k0, int rows, int depth, bool) {
+#pragma unroll
+    for (int i = 0; i < Panel::per_thread; i++) {
+      int line = Panel::line(i), place = Panel::place(i);
+      int line_at = (along_k ? r0 : k0) + line, at = (along_k ? k0 : r0) + place * 8;
+      bool valid = line_at < (along_k ? rows : depth) && at < (along_k ? depth : rows);
+      copy_async16(panel + Panel::slot(line, place), valid ? x + line_at * ld + at : x, valid);
+    }
+  }
+  DEVICE_MEMBER void stash(uint4 *) {}
+};
+
+template <class T, int R, bool along_k> struct SyncLoad {
+  typedef MmaPanel<R, along_k> Panel;
+  float v[Panel::per_thread][8];
+
+  DEVICE_MEMBER void fetch(uint4 *, const T *x, int64_t ld, int r0, int k0, int rows, int depth, bool packed) {
+#pragma unroll
+    for (int i = 0; i < Panel::per_thread; i++) {
+      int line_at = (along_k ? r0 : k0) + Panel::line(i), at = (along_k ? k0 : r0) + Panel::place(i) * 8;
+      int lines = along_k ? rows : depth, end = along_k ? depth : rows;
+      const T *p = x + line_at * ld + at;
+      if (sizeof(T) == 4 && packed && line_at < lines && at + 8 <= end) {
+        load8(v[i], (const float *)p);
+        continue;
+      }
+#pragma unroll
+      for (int j = 0; j < 8; j++) v[i][j] = line_at < lines && at + j < end ? to_float(p[j]) : 0.f;
+    }
+  }
+  DEVICE_MEMBER void stash(uint4 *panel) const {
+#pragma unroll
+    for (int i = 0; i < Panel::per_thread; i++)
+      panel[Panel::slot(Panel::line(i), Panel::place(i))] =
+          make_uint4(pack_bf16(v[i][0], v[i][1]), pack_bf16(v[i][2], v[i][3]), pack_bf16(v[i][4], v[i][5]), pack_bf16(v[i][6], v[i][7]));
+  }
+};
+
+template <class T, class LoadA, class LoadB> DEVICE void matmul_mma(const MatMulArgs &p) {
+  const int MT = 4, ahead = MMA_STAGES - 1;
+  typedef MmaTile<MT> Tile;
+  typedef typename LoadA::Panel PanelA;
+  typedef typename LoadB::Panel PanelB;
+  DYN_SHARED(uint4, stages);
+  BlockTile t = block_tile(p, Tile::BM, GEMM_BN);
+  const T *a = (const T *)p.a + t.a, *b = (const T *)p.b + t.b;
+  LoadA la;
+  LoadB lb;
+  Tile c;
+  c.clear();
+  const int second = PanelA::chunks; // where B's panel starts
+#pragma unroll
+  for (int i = 0; i < ahead; i++) {
+    uint4 *to = stages + i * Tile::stage;
+    la.fetch(to, a, p.lda, t.row, t.from + i * MMA_BK, p.m, t.to, p.packed_a);
+    lb.fetch(to + second, b, p.ldb, t.col, t.from + i * MMA_BK, p.n, t.to, p.packed_b);
+    la.stash(to);
+    lb.stash(to + second);
+    copy_async_commit();
+  }
+  int at = 0;
+  for (int k = t.from; k < t.to; k += MMA_BK) {
+    copy_async_wait<ahead - 1>();
+    __syncthreads(); // stage `at` is there, and the one before it has been read by all
+    uint4 *to = stages + (at + ahead) % MMA_STAGES * Tile::stage;
+    la.fetch(to, a, p.lda, t.row, k + ahead * MMA_BK, p.m, t.to, p.packed_a);
+    lb.fetch(to + second, b, p.ldb, t.col, k + ahead * MMA_BK, p.n, t.to, p.packed_b);
+    copy_async_commit();
+    uint4 *from = stages + at * Tile::stage;
+    c.template multiply<PanelA, PanelB>(from, from + second);
+    la.stash(to);
+    lb.stash(to + second);
+    at = (at + 1) % MMA_STAGES;
+  }
+  copy_async_wait<0>();
+  __syncthreads();
+  float *tile = (float *)stages;
+  c.spill(tile);
+  __syncthreads();
+  for (int i = threadIdx.x; i < Tile::BM * GEMM_BN / 8; i += GEMM_THREADS) {
+    int r = i / (GEMM_BN / 8), col = i % (GEMM_BN / 8) * 8;
+    float v[8];
+    load8(v, tile + Tile::at(r, col));
+    store_sums<T, 8>(p, t, v, t.row + r, t.col + col);
+  }
+}
+
+// Adds the partial sums in the order of k and finishes; partial (batch, splits, m·n).
+template <class T> DEVICE void matmul_sum(const MatMulArgs &p) {
+  int64_t matrix = (int64_t)p.m * p.n, count = p.batch.n * matrix;
+  for (int64_t i = first_index(); i < count; i += index_stride()) {
+    int64_t entry = i / matrix, at = i - entry * matrix;
+    float v[8] = {0.f};
+    for (int s = 0; s < p.splits; s++) v[0] += p.partial[(entry * p.splits + s) * matrix + at];
+    float kept;
+    v[0] = apply<T>(p.end, v[0], (int)(at / p.n), (int)(at % p.n), p.end.pre ? to_float(((const T *)p.end.pre)[i]) : 0.f,
+                    p.end.residual ? to_float(((const T *)p.end.residual)[i]) : 0.f, &kept);
+    ((T *)p.end.y)[i] = from_float<T>(v[0]);
+    if (p.end.kept) ((T *)p.end.kept)[i] = from_float<T>(kept);
+  }
+}
+
+// The epilogue by itself, after the device's library has left the sums in x; y may be x.
+template <class T> DEVICE void matmul_end(const T *x, const Epilogue &e, int64_t count, int n) {
+  for (int64_t i = first_index(); i < count; i += index_stride()) {
+    float kept, pre = e.pre ? to_float(((const T *)e.pre)[i]) : 0.f, residual = e.residual ? to_float(((const T *)e.residual)[i]) : 0.f;
+    float y = apply<T>(e, to_float(x[i]), 0, (int)(i % n), pre, residual, &kept);
+    ((T *)e.y)[i] = from_float<T>(y);
+  }
+}
+
+#define MATMUL(suffix, trans_a, trans_b)                                                                   \
+  KERNEL(matmul_f32_##suffix, GEMM_THREADS, (MatMulArgs p)) { matmul_ffma<trans_a, trans_b>(p); }          \
+  KERNEL(matmul_bf16_##suffix, GEMM_THREADS, (MatMulArgs p)) {                                             \
+    matmul_mma<bf16, AsyncLoad<128, !trans_a>, AsyncLoad<128, trans_b>>(p);                                \
+  }                                                                                                        \
+  KERNEL(matmul_ragged_##suffix, GEMM_THREADS, (MatMulArgs p)) { /* bf16, lines not on 16 bytes */         \
+    matmul_mma<bf16, SyncLoad<bf16, 128, !trans_a>, SyncLoad<bf16, 128, trans_b>>(p);                      \
+  }                                                                                                        \
+  KERNEL(matmul_round_##suffix, GEMM_THREADS, (MatMulArgs p)) { /* f32, factors rounded to bf16 */         \
+    matmul_mma<float, SyncLoad<float, 128, !trans_a>, SyncLoad<float, 128, trans_b>>(p);                   \
+  }
+
+MATMUL(nn, false, false)
+MATMUL(nt, false, true)
+MATMUL(tn, true, false)
+MATMUL(tt, true, true)
+
+KERNEL(matmul_sum_f32, 256, (MatMulArgs p)) { matmul_sum<float>(p); }
+KERNEL(matmul_sum_bf16, 256, (MatMulArgs p)) { matmul_sum<bf16>(p); }
+KERNEL(matmul_end_f32, 256, (const float *x, Epilogue e, int64_t count, int n)) { matmul_end<float>(x, e, count, n); }
+KERNEL(matmul_end_bf16, 256, (const bf16 *x, Epilogue e, int64_t count, int n)) { matmul_end<bf16>(x, e, count, n); }
