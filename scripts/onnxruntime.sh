@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Puts ONNX Runtime's shared library (about 46 MB) where tests look for it: the user's cache, or the folder given.
-# It comes out of the npm package onnxruntime-node, or of the Python wheel where npm is missing.
+# It comes out of the npm package onnxruntime-node, or of the Python wheel where npm is missing; with neither npm nor
+# pip, root on Debian or Ubuntu gets pip first.
 # Usage: scripts/onnxruntime.sh [FOLDER]
 set -euo pipefail
 
@@ -33,9 +34,9 @@ from_wheel() {
 
 found=$(from_npm) || found=$(from_wheel) || found=
 if [ -z "$found" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  echo "installing npm for ONNX Runtime"
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm >/dev/null
-  found=$(from_npm) || found=
+  echo "installing pip for ONNX Runtime"
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends python3-pip >/dev/null
+  found=$(from_wheel) || found=
 fi
 if [ -z "$found" ]; then
   echo "onnxruntime: could not fetch version $version; install npm or Python's pip and run scripts/onnxruntime.sh again" >&2
