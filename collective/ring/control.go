@@ -11,7 +11,7 @@ import (
 // Messages on a control connection: kind (1), text length (2), rank (4), seq (8), flags (1), text.
 const (
 	msgAlive = iota + 1 // a keepalive: seq, whether inside a call, whom it waits for
-	msgAbort            // the ring is over because of rank, or of the sender's own will where rank is the sender
+	msgAbort            // the ring is over because of rank, or was ended on purpose where rank is −1
 	msgBye              // the sender is done with this ring
 )
 
@@ -109,9 +109,9 @@ func (r *Ring) told(p *peer, m message) {
 	culprit := int(m.rank)
 	switch {
 	case culprit == p.rank || culprit < 0 || culprit >= r.Size():
-		r.fail(fmt.Errorf("%w by %q: %s", ErrAborted, p.member.ID, m.text), r.self, false)
+		r.fail(fmt.Errorf("%w by %q: %s", ErrAborted, p.member.ID, m.text), nobody, false)
 	case culprit == r.self:
-		r.fail(fmt.Errorf("%w by %q, which gave up on this process: %s", ErrAborted, p.member.ID, m.text), r.self, false)
+		r.fail(fmt.Errorf("%w by %q, which gave up on this process: %s", ErrAborted, p.member.ID, m.text), nobody, false)
 	default:
 		r.fail(&PeerError{Peer: r.opt.Members[culprit].ID, Rank: culprit, Via: p.member.ID, Err: errors.New(m.text)}, culprit, false)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -160,7 +161,7 @@ func readFrame(r io.Reader) ([]byte, error) {
 		return nil, err
 	}
 	if string(head[:4]) != magic {
-		return nil, fmt.Errorf("not a ringo connection: it starts with %q, expected %q", head[:4], magic)
+		return nil, errors.New("not a ringo connection: it does not begin as one")
 	}
 	if _, err := io.ReadFull(r, head[4:]); err != nil {
 		return nil, err

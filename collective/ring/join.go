@@ -39,6 +39,7 @@ func (l *Listener) Join(ctx context.Context, o Options) (*Ring, error) {
 		r.bell = newChanBell()
 		return r, nil
 	}
+	r.levels = planLevels(&o)
 	r.shm = openShared(&o)
 	r.bell = r.chooseBell()
 	r.lst = l
@@ -104,7 +105,7 @@ func (r *Ring) gather(ctx context.Context) error {
 				return err
 			}
 			if errors.Is(ctx.Err(), context.Canceled) {
-				r.fail(ctx.Err(), r.self, true)
+				r.fail(ctx.Err(), nobody, true)
 				return ctx.Err()
 			}
 			return r.blame(missing, fmt.Errorf("did not connect within %v", r.opt.Timeout))

@@ -89,17 +89,50 @@ func (r *Ring) allReduce(buf []byte, dt tensor.DType, elems int) error {
 	if r.Size() == 1 {
 		return nil
 	}
-	x := r.set(opAllReduce, dt, dt.Size())
-	if dt == tensor.F32 && r.opt.Wire != WireExact {
-		x.code = codec{wire: r.opt.Wire, block: 1}
-		if r.opt.Wire == WireInt8 {
-			x.code.block = quantBlock
-			x.code.rest = r.feed.of(buf)
-		}
+	switch r.schedule(dt, len(buf)) {
+	case ScheduleLevels:
+		return r.overLevels(r.levels, buf, dt, elems)
+	case ScheduleAround:
+		return r.aroundRing(buf, dt, elems)
 	}
+	x := r.set(opAllReduce, dt, dt.Size())
+	x.code = r.wireCode(dt, buf)
 	x.seg = split(x.seg, elems, r.Size())
 	x.in, x.out = append(x.in, buf), buf
 	return x.run()
+}
+
+// schedule chooses how to sum a vector; all ranks choose the same.
+func (r *Ring) schedule(dt tensor.DType, bytes int) Schedule {
+	coded := dt == tensor.F32 && r.opt.Wire != WireExact
+	ringable := r.Size() > 2 && !coded
+	switch s := r.opt.Schedule; {
+	case (s == ScheduleAuto || s == ScheduleLevels) && r.levels != nil:
+		return ScheduleLevels
+	case s == ScheduleAround && ringable:
+		return ScheduleAround
+	case s == ScheduleAuto && ringable && r.Size() >= aroundFrom && bytes >= r.Size()*aroundBytes:
+		return ScheduleAround
+	}
+	return ScheduleDirect
+}
+
+// From how many ranks, and bytes per rank, on the ring schedule is chosen by itself: there two neighbours serve better than a
+// connection to everybody at once, and the 2(n−1) rounds no longer show.
+const (
+	aroundFrom  = 16
+	aroundBytes = 256 << 10
+)
+
+// wireCode is how a vector of AllReduce travels.
+func (r *Ring) wireCode(dt tensor.DType, buf []byte) codec {
+	switch {
+	case dt != tensor.F32 || r.opt.Wire == WireExact:
+		return plainCodec(dt.Size())
+	case r.opt.Wire == WireInt8:
+		return codec{wire: WireInt8, block: quantBlock, rest: r.feed.of(buf)}
+	}
+	return codec{wire: r.opt.Wire, block: 1}
 }
 
 // ReduceScatter leaves in this rank's Segment of buf the sum over all ranks. What the rest of buf holds then is

@@ -56,6 +56,21 @@ const (
 	SharedOff
 )
 
+// Schedule is the order in which AllReduce moves a vector. It decides speed, and the order of additions.
+type Schedule uint8
+
+const (
+	// ScheduleAuto sums within hosts first where several members share hosts, goes around the ring where it is long, and is
+	// direct else.
+	ScheduleAuto Schedule = iota
+	// ScheduleDirect sends every part straight to the rank that sums it.
+	ScheduleDirect
+	// ScheduleAround goes around the ring, both ways.
+	ScheduleAround
+	// ScheduleLevels sums within hosts, then between them.
+	ScheduleLevels
+)
+
 // Member is one process of a view.
 type Member struct {
 	ID   string // unique in the view
@@ -63,8 +78,8 @@ type Member struct {
 	Host string // equal strings mean the same machine; empty means unknown
 }
 
-// Options describe one view to Join. All ranks must give the same Job, Epoch, Members, Wire, Conns, Chunk and
-// SharedMemory; the handshake checks it.
+// Options describe one view to Join. All ranks must give the same Job, Epoch, Members, Wire, Conns, Chunk,
+// SharedMemory and Schedule; the handshake checks it.
 type Options struct {
 	Job     string
 	Epoch   uint64
@@ -83,6 +98,7 @@ type Options struct {
 	// Chunk is the unit of pipelining in bytes; 0 means 256 KiB.
 	Chunk        int
 	SharedMemory SharedMemory
+	Schedule     Schedule
 }
 
 func (o *Options) fill() error {
@@ -106,6 +122,8 @@ func (o *Options) fill() error {
 		return fmt.Errorf("ring: %d connections per peer, expected 1 to %d, or 0 to choose", o.Conns, maxConns)
 	case o.Chunk < minChunk || o.Chunk > maxChunk || o.Chunk%64 != 0:
 		return fmt.Errorf("ring: chunk of %d bytes, expected a multiple of 64 from %d to %d", o.Chunk, minChunk, maxChunk)
+	case o.Schedule > ScheduleLevels:
+		return fmt.Errorf("ring: schedule %d unknown", o.Schedule)
 	case int(o.Wire) >= len(wireNames):
 		return fmt.Errorf("ring: wire %d unknown", o.Wire)
 	}
@@ -145,7 +163,7 @@ func (o *Options) digest() [16]byte {
 	}
 	text := func(s string) { word(uint64(len(s))); h.Write([]byte(s)) }
 	text(o.Job)
-	for _, v := range []uint64{o.Epoch, uint64(o.Wire), uint64(o.Conns), uint64(o.Chunk), uint64(o.SharedMemory), uint64(len(o.Members))} {
+	for _, v := range []uint64{o.Epoch, uint64(o.Wire), uint64(o.Conns), uint64(o.Chunk), uint64(o.SharedMemory), uint64(o.Schedule), uint64(len(o.Members))} {
 		word(v)
 	}
 	for _, m := range o.Members {

@@ -23,10 +23,11 @@ type Ring struct {
 	busy    atomic.Bool   // inside an operation
 	waiting atomic.Int32  // the rank that the operation waits for, −1 for none
 
-	mu     sync.Mutex
-	err    error         // why the ring is over
-	over   chan struct{} // closed with it
-	closed bool
+	mu      sync.Mutex
+	err     error         // why the ring is over
+	culprit int           // with it
+	over    chan struct{} // closed with it
+	closed  bool
 
 	joined  chan struct{} // a connection was added; capacity 1
 	workers sync.WaitGroup
@@ -34,6 +35,8 @@ type Ring struct {
 	tree    treePlan
 	lanes   []int // bounds of the tree plan
 	feed    feedback
+	around  around
+	levels  *levels // hosts and members, nil where stages do not help
 	stats   counters
 }
 
@@ -93,7 +96,7 @@ func (r *Ring) Abort(err error) {
 	if err == nil {
 		err = ErrAborted
 	}
-	r.fail(err, r.self, true)
+	r.fail(err, nobody, true)
 }
 
 // Close says goodbye and frees everything, and returns when no goroutine or socket of the ring is left. A call in progress
@@ -116,9 +119,12 @@ func (r *Ring) Close() error {
 		}
 		r.call.Unlock()
 	}
-	r.fail(ErrClosed, r.self, alive && r.Size() > 1 && r.busy.Load())
+	r.fail(ErrClosed, nobody, r.busy.Load())
 	r.call.Lock()
 	defer r.call.Unlock()
+	if !alive { // a peer that has not heard yet must not take this goodbye for a loss
+		r.tell()
+	}
 	if r.lst != nil {
 		r.lst.forget(r)
 	}
@@ -159,23 +165,33 @@ func (p *peer) free() {
 	}
 }
 
-// fail ends the ring once. culprit is the rank to blame, this one for nobody; tell passes it on to the others.
+// nobody is the culprit of an end that was wanted.
+const nobody = -1
+
+// tell passes on why the ring is over.
+func (r *Ring) tell() {
+	r.mu.Lock()
+	m := message{kind: msgAbort, rank: int32(r.culprit), text: r.err.Error()}
+	r.mu.Unlock()
+	for _, p := range r.peer {
+		if p != nil && p.rank != int(m.rank) && !p.left.Load() {
+			p.say(m)
+		}
+	}
+}
+
+// fail ends the ring once. culprit is the rank to blame, or nobody; tell passes it on to the others.
 func (r *Ring) fail(err error, culprit int, tell bool) {
 	r.mu.Lock()
 	if r.err != nil {
 		r.mu.Unlock()
 		return
 	}
-	r.err = err
+	r.err, r.culprit = err, culprit
 	close(r.over)
 	r.mu.Unlock()
-	for _, p := range r.peer {
-		if p == nil {
-			continue
-		}
-		if tell && p.rank != culprit {
-			p.say(message{kind: msgAbort, rank: int32(culprit), text: err.Error()})
-		}
+	if tell {
+		r.tell()
 	}
 	for _, p := range r.peer {
 		if p != nil && p.link != nil {
@@ -219,7 +235,7 @@ func (r *Ring) end(err error) error {
 	if err == nil {
 		r.stats.ops.Add(1)
 	} else if r.failure() == nil {
-		r.fail(err, r.self, true)
+		r.fail(err, nobody, true)
 	}
 	r.call.Unlock()
 	return err

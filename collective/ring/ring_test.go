@@ -94,6 +94,7 @@ var variants = []struct {
 			o.Members[i].Host = "h"
 		}
 	}},
+	{"around", func(o *Options) { o.Schedule = ScheduleAround; o.Chunk = 4096 }},
 	{"hosts", func(o *Options) {
 		o.Chunk = 8192
 		for i := range o.Members {
