@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -53,26 +54,38 @@ static inline void relax(void) { __asm__ volatile("" ::: "memory"); }
 #endif
 
 // --- the pool -----------------------------------------------------------------------------------------------------
-// A job is published in `ticket`: the job's number in the upper half, the next index to run in the lower. Threads take
-// an index by compare-and-swap, so one that looks at an old job can never take an index of the new one. While the
-// caller writes the next job's fields the index is CLOSED.
+// A job's indices are dealt out in equal stretches, one a thread: the same thread, and so most likely the same core, gets the
+// same part of a tensor in every kernel and every step, and finds it in its second-level cache. A thread that is through
+// takes over what is left of another's stretch, from its end.
+//
+// What is left of a stretch is one word: the job's number in the upper half, then the first unit and the end. Threads
+// take an index by compare-and-swap, so one that looks at an old job can never take an index of the new one; while the
+// caller writes the next job's fields all stretches are empty. Long jobs are dealt out in units of several indices.
 enum { SPIN_NS = 80000 }; // about what a futex sleep and wake-up cost together; kernels follow each other faster
-#define CLOSED UINT32_MAX
+#define MOST_UNITS UINT16_MAX
 
 typedef void (*task_fn)(void *, long);
+typedef struct {
+  _Alignas(64) _Atomic uint64_t left;
+  _Atomic long base; // the first index
+} stretch;
 static struct {
-  _Alignas(64) _Atomic uint64_t ticket;
-  _Atomic(task_fn) fn;
+  _Alignas(64) _Atomic(task_fn) fn;
   _Atomic(void *) ctx;
-  _Atomic uint32_t n;
-  _Alignas(64) _Atomic uint32_t done; // indices finished; the caller's futex
+  _Atomic long n;
+  _Atomic long unit; // indices in a unit
+  _Atomic uint32_t units;
+  stretch *stretches; // of each thread, the caller first
+  _Alignas(64) _Atomic uint32_t done; // units finished; the caller's futex
   _Atomic uint32_t caller_sleeps;
   _Alignas(64) _Atomic uint32_t wake; // the workers' futex
   _Atomic uint32_t sleepers, stop;
-  int threads, spin;
+  uint32_t job;
+  _Atomic int threads;
+  int spin;
   pthread_t *workers;
   pthread_mutex_t owner; // held by the caller of the running job
-} pool = {.threads = 1, .ticket = CLOSED, .owner = PTHREAD_MUTEX_INITIALIZER};
+} pool = {.threads = 1, .owner = PTHREAD_MUTEX_INITIALIZER};
 
 static _Thread_local int inside; // this thread is running a task
 
@@ -85,33 +98,50 @@ static int64_t now_ns(void) {
   return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
-// run_indices runs indices of the job that is open until none is left.
-static void run_indices(void) {
-  uint64_t t = atomic_load(&pool.ticket);
-  for (;;) {
-    uint32_t i = (uint32_t)t;
-    if (i == CLOSED || i >= atomic_load_explicit(&pool.n, memory_order_relaxed)) return;
+static uint64_t stretch_of(uint32_t job, uint32_t from, uint32_t to) { return (uint64_t)job << 32 | from << 16 | to; }
+static int empty(uint64_t left) { return (uint16_t)(left >> 16) >= (uint16_t)left; }
+
+// run_next runs a unit of thread t's stretch, the first or the last; 0 where none is left.
+static int run_next(int t, int last) {
+  uint64_t left = atomic_load(&pool.stretches[t].left);
+  while (!empty(left)) {
     task_fn fn = atomic_load_explicit(&pool.fn, memory_order_relaxed);
     void *ctx = atomic_load_explicit(&pool.ctx, memory_order_relaxed);
-    if (!atomic_compare_exchange_weak(&pool.ticket, &t, t + 1)) continue;
-    fn(ctx, i);
-    uint32_t n = atomic_load_explicit(&pool.n, memory_order_relaxed); // before the job can end
-    if (atomic_fetch_add(&pool.done, 1) + 1 == n && atomic_load(&pool.caller_sleeps)) futex(&pool.done, FUTEX_WAKE, 1);
-    t = atomic_load(&pool.ticket);
+    long n = atomic_load_explicit(&pool.n, memory_order_relaxed);
+    long unit = atomic_load_explicit(&pool.unit, memory_order_relaxed);
+    long base = atomic_load_explicit(&pool.stretches[t].base, memory_order_relaxed);
+    if (!atomic_compare_exchange_weak(&pool.stretches[t].left, &left, last ? left - 1 : left + (1 << 16))) continue;
+    long i = base + (last ? (uint16_t)left - 1 : (uint16_t)(left >> 16)) * unit;
+    for (long end = rg_min(n, i + unit); i < end; i++) fn(ctx, i);
+    return 1;
   }
+  return 0;
+}
+
+// run_units runs units of the open job until none is left: those of this thread's stretch first.
+static void run_units(int self) {
+  uint32_t count = 0;
+  for (int t = 0; t < pool.threads; t++) {
+    int victim = self + t < pool.threads ? self + t : self + t - pool.threads;
+    while (run_next(victim, t > 0)) count++;
+  }
+  if (count == 0) return;
+  uint32_t all = atomic_load_explicit(&pool.units, memory_order_relaxed); // before the job can end
+  if (atomic_fetch_add(&pool.done, count) + count == all && atomic_load(&pool.caller_sleeps)) futex(&pool.done, FUTEX_WAKE, 1);
 }
 
 // work_left: the open job has an index to take.
 static int work_left(void) {
-  uint32_t i = (uint32_t)atomic_load(&pool.ticket);
-  return i != CLOSED && i < atomic_load_explicit(&pool.n, memory_order_relaxed);
+  for (int t = 0; t < pool.threads; t++)
+    if (!empty(atomic_load(&pool.stretches[t].left))) return 1;
+  return 0;
 }
 
 static void *worker(void *arg) {
-  (void)arg;
+  int self = (int)(intptr_t)arg;
   inside = 1;
   while (!atomic_load(&pool.stop)) {
-    run_indices();
+    run_units(self);
     int64_t end = pool.spin ? now_ns() + SPIN_NS : 0;
     do {
       for (int i = 0; i < 32 && !work_left(); i++) relax();
@@ -138,17 +168,21 @@ static void resize(int threads) {
   atomic_fetch_add(&pool.wake, 1);
   futex(&pool.wake, FUTEX_WAKE, INT_MAX);
   for (int i = 1; i < pool.threads; i++) pthread_join(pool.workers[i], NULL);
+  pool.threads = 1;
   free(pool.workers);
+  free(pool.stretches);
   atomic_store(&pool.stop, 0);
   pool.workers = calloc((size_t)threads, sizeof(pthread_t));
+  pool.stretches = aligned_alloc(64, (size_t)threads * sizeof(stretch));
+  if (!pool.workers || !pool.stretches) return; // fewer threads are slower, not wrong
+  memset(pool.stretches, 0, (size_t)threads * sizeof(stretch));
   pool.spin = threads <= sysconf(_SC_NPROCESSORS_ONLN); // spinning would take a CPU from a thread that works
-  pool.threads = 1;
   // Signals belong to the Go runtime's own threads.
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  for (int i = 1; i < threads && pool.workers; i++, pool.threads++)
-    if (pthread_create(&pool.workers[i], NULL, worker, NULL) != 0) break; // fewer threads are slower, not wrong
+  for (int i = 1; i < threads; i++, pool.threads++)
+    if (pthread_create(&pool.workers[i], NULL, worker, (void *)(intptr_t)i) != 0) break;
   pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
@@ -162,29 +196,41 @@ void rg_init(int max_isa, int threads) {
 
 int rg_threads(void) { return pool.threads; }
 
+// deal gives every thread its stretch of a job of n indices and returns the number of units.
+static uint32_t deal(long n, task_fn fn, void *ctx) {
+  long threads = pool.threads, unit = rg_ceil_div(n, threads * MOST_UNITS), units = rg_ceil_div(n, unit);
+  atomic_store_explicit(&pool.fn, fn, memory_order_relaxed);
+  atomic_store_explicit(&pool.ctx, ctx, memory_order_relaxed);
+  atomic_store_explicit(&pool.n, n, memory_order_relaxed);
+  atomic_store_explicit(&pool.unit, unit, memory_order_relaxed);
+  atomic_store_explicit(&pool.units, (uint32_t)units, memory_order_relaxed);
+  atomic_store(&pool.done, 0);
+  pool.job++;
+  for (long t = 0; t < threads; t++) {
+    long from = units * t / threads, to = units * (t + 1) / threads;
+    pool.stretches[t].base = from * unit;
+    atomic_store(&pool.stretches[t].left, stretch_of(pool.job, 0, (uint32_t)(to - from)));
+  }
+  return (uint32_t)units;
+}
+
 void rg_parallel(long n, void (*fn)(void *, long), void *ctx) {
-  if (n <= 1 || n >= CLOSED || pool.threads == 1 || inside || pthread_mutex_trylock(&pool.owner) != 0) {
+  if (n <= 1 || n > UINT32_MAX || pool.threads == 1 || inside || pthread_mutex_trylock(&pool.owner) != 0) {
     for (long i = 0; i < n; i++) fn(ctx, i);
     return;
   }
   inside = 1;
-  uint64_t job = ((atomic_load(&pool.ticket) >> 32) + 1) << 32;
-  atomic_store(&pool.ticket, job | CLOSED);
-  atomic_store_explicit(&pool.fn, fn, memory_order_relaxed);
-  atomic_store_explicit(&pool.ctx, ctx, memory_order_relaxed);
-  atomic_store_explicit(&pool.n, (uint32_t)n, memory_order_relaxed);
-  atomic_store(&pool.done, 0);
-  atomic_store(&pool.ticket, job);
+  uint32_t units = deal(n, fn, ctx);
   wake_workers((uint32_t)rg_min(n - 1, pool.threads - 1));
-  run_indices();
+  run_units(0);
   int64_t end = now_ns() + SPIN_NS;
   uint32_t done;
-  while ((done = atomic_load(&pool.done)) != (uint32_t)n) {
-    for (int i = 0; i < 32 && atomic_load(&pool.done) != (uint32_t)n; i++) relax();
+  while ((done = atomic_load(&pool.done)) != units) {
+    for (int i = 0; i < 32 && atomic_load(&pool.done) != units; i++) relax();
     if (pool.spin && now_ns() < end) continue;
     atomic_store(&pool.caller_sleeps, 1);
     done = atomic_load(&pool.done);
-    if (done != (uint32_t)n) futex(&pool.done, FUTEX_WAIT, done);
+    if (done != units) futex(&pool.done, FUTEX_WAIT, done);
     atomic_store(&pool.caller_sleeps, 0);
   }
   inside = 0;

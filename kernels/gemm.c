@@ -2,8 +2,9 @@
 
 // Matrix products: choice of microkernel, blocking, threads.
 //
-// One factor, the smaller, is packed by all threads into memory that all share; of the other, each thread packs a panel
-// that fits its second-level cache, and multiplies it with the shared one. The order of every sum over k follows from k and
+// One factor, the smaller, is packed as a whole: by all threads into memory that all share or, where that is little work, by
+// each thread for itself, which saves fetching it from other cores. Of the other, each thread packs a panel
+// that fits its second-level cache, and multiplies it with the first. The order of every sum over k follows from k and
 // the kind alone; how C is cut into tasks follows from the number of threads too, but changes no sum.
 #include "gemm_tile.h"
 #include <stdatomic.h>
@@ -66,24 +67,37 @@ typedef struct {
   int keep;        // tiles are visited several times
   int bare;        // C is the product and nothing else
   long shared0, shared_strips, own0, own_strips; // the chunks
-  char *packed;                                  // the shared chunk
+  char *packed;                                  // the shared chunk, NULL where every thread packs one for itself
   float *partial;                                // sums between passes over k, NULL where one pass suffices
   long group;                                    // strips of the shared chunk packed in one task
   long panel, block;                             // strips of own and shared in one task
   uint64_t number;                               // of this pass, in the process
 } pass;
 
-// The panel that a thread has packed stays good for the other tasks of a pass.
+// The panel that a thread has packed stays good for the other tasks of a pass; so does its copy of the shared chunk.
 static _Thread_local struct { uint64_t pass; long panel; } packed_panel;
+static _Thread_local uint64_t packed_copy; // number of the pass
 static _Atomic uint64_t passes;
 
 static long strip_bytes(const pass *s, long width) { return s->kpad * width * s->kind->bytes; }
 
+static void pack_strips(const pass *s, long t, long n, char *dst) {
+  (s->shares_a ? s->kind->pack_a : s->kind->pack_b)(&s->shared, s->shared0 + t * s->shared_width, n, s->k0, s->kc,
+                                                    dst + t * strip_bytes(s, s->shared_width));
+}
 static void pack_shared(void *ctx, long task) {
   const pass *s = ctx;
-  long t = task * s->group, n = rg_min(s->group, s->shared_strips - t);
-  (s->shares_a ? s->kind->pack_a : s->kind->pack_b)(&s->shared, s->shared0 + t * s->shared_width, n, s->k0, s->kc,
-                                                    s->packed + t * strip_bytes(s, s->shared_width));
+  long t = task * s->group;
+  pack_strips(s, t, rg_min(s->group, s->shared_strips - t), s->packed);
+}
+
+// shared_chunk returns the packed shared chunk: the one of all threads, or this thread's.
+static const char *shared_chunk(const pass *s) {
+  if (s->packed) return s->packed;
+  char *copy = rg_scratch(0, (size_t)(s->shared_strips * strip_bytes(s, s->shared_width)));
+  if (packed_copy != s->number) pack_strips(s, 0, s->shared_strips, copy);
+  packed_copy = s->number;
+  return copy;
 }
 
 // plain is the sum in the order of k by f32 multiply-add: the answer for tiles where a shortcut met infinities.
@@ -168,7 +182,7 @@ static void multiply_task(void *ctx, long task) {
     (s->shares_a ? kind->pack_b : kind->pack_a)(&s->own, s->own0 + o0 * s->own_width, own, s->k0, s->kc, panel);
     packed_panel.pass = s->number, packed_panel.panel = which;
   }
-  const char *other = s->packed + t0 * shared_bytes;
+  const char *other = shared_chunk(s) + t0 * shared_bytes;
   long is = s->shared0 + t0 * s->shared_width, io = s->own0 + o0 * s->own_width;
   box x = s->shares_a ? (box){other, panel, shared_bytes, own_bytes, is, io, shared, own, NULL, own}
                       : (box){panel, other, own_bytes, shared_bytes, io, is, own, shared, NULL, shared};
@@ -200,7 +214,7 @@ static void cut(pass *s, int threads) {
 static void run_pass(pass *s, parallel_fn parallel, int threads) {
   cut(s, threads);
   s->number = atomic_fetch_add(&passes, 1) + 1;
-  parallel(rg_ceil_div(s->shared_strips, s->group), pack_shared, s);
+  if (s->packed) parallel(rg_ceil_div(s->shared_strips, s->group), pack_shared, s);
   parallel(rg_ceil_div(s->own_strips, s->panel) * rg_ceil_div(s->shared_strips, s->block), multiply_task, s);
 }
 
@@ -221,14 +235,16 @@ static void product(const rg_gemm *g, parallel_fn parallel, int threads) {
   s.shared = s.shares_a ? a : b, s.own = s.shares_a ? b : a;
   s.shared_width = s.shares_a ? kind->mr : kind->nr, s.own_width = s.shares_a ? kind->nr : kind->mr;
   long kc = even_chunk(g->k, kind->kpack, kind->kunit);
-  long shared_chunk = even_chunk(s.shared.len, SHARED_BYTES / (kc * kind->bytes), s.shared_width), own_chunk = s.own.len;
-  if (kc < g->k) own_chunk = even_chunk(s.own.len, PARTIAL_BYTES / (long)sizeof(float) / shared_chunk, s.own_width);
-  s.packed = rg_scratch(0, (size_t)(shared_chunk * kc * kind->bytes));
+  long chunk = even_chunk(s.shared.len, SHARED_BYTES / (kc * kind->bytes), s.shared_width), own_chunk = s.own.len;
+  if (kc < g->k) own_chunk = even_chunk(s.own.len, PARTIAL_BYTES / (long)sizeof(float) / chunk, s.own_width);
+  // Packing takes about as long as fetching what another core has packed: worth doing again where it is little work.
+  int alone = chunk * threads <= 2 * own_chunk;
+  s.packed = alone ? NULL : rg_scratch(0, (size_t)(chunk * kc * kind->bytes));
   if (kc < g->k)
-    s.partial = rg_scratch(2, (size_t)(shared_chunk * rg_ceil_div(own_chunk, s.own_width) * s.own_width) * sizeof(float));
-  for (s.shared0 = 0; s.shared0 < s.shared.len; s.shared0 += shared_chunk)
+    s.partial = rg_scratch(2, (size_t)(chunk * rg_ceil_div(own_chunk, s.own_width) * s.own_width) * sizeof(float));
+  for (s.shared0 = 0; s.shared0 < s.shared.len; s.shared0 += chunk)
     for (s.own0 = 0; s.own0 < s.own.len; s.own0 += own_chunk) {
-      s.shared_strips = rg_ceil_div(rg_min(shared_chunk, s.shared.len - s.shared0), s.shared_width);
+      s.shared_strips = rg_ceil_div(rg_min(chunk, s.shared.len - s.shared0), s.shared_width);
       s.own_strips = rg_ceil_div(rg_min(own_chunk, s.own.len - s.own0), s.own_width);
       for (s.k0 = 0; s.k0 < g->k; s.k0 += kc) {
         s.kc = rg_min(kc, g->k - s.k0), s.kpad = rg_ceil_div(s.kc, kind->kunit) * kind->kunit;
@@ -295,7 +311,7 @@ static void peak_task(void *ctx, long i) {
   long a = p->kc * p->kind->mr * p->kind->bytes, b = p->kc * p->kind->nr * p->kind->bytes;
   char *panels = rg_scratch(1, (size_t)(a + b + 64));
   float *tile = rg_scratch(3, (size_t)(p->kind->mr * p->kind->nr) * sizeof(float));
-  packed_panel.pass = 0; // the scratch is ours now
+  packed_panel.pass = packed_copy = 0; // the scratch is ours now
   memset(panels, 0, (size_t)(a + b + 64));
   (void)i;
   if (p->kind->enter) p->kind->enter();

@@ -3,9 +3,9 @@ package kernels
 import "syscall"
 
 // Below this size huge pages would only waste memory.
-const hugeThreshold = 64 << 20
+const hugeThreshold = 2 << 20
 
-// adviseHugePages asks for transparent huge pages: large weights are walked front to back every step, and
+// adviseHugePages asks for transparent huge pages: all of an arena is walked every step, and
 // with 4 KiB pages address translation costs several percent of it.
 func adviseHugePages(b []byte) {
 	if len(b) >= hugeThreshold {

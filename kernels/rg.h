@@ -13,7 +13,8 @@ void rg_init(int max_isa, int threads);
 int rg_threads(void);
 
 // rg_parallel calls fn(ctx, i) once for every i in [0,n), on the pool's threads and the caller, and returns
-// when all are done. Which thread runs which i is not defined: results must not depend on it. Nested calls and
+// when all are done. Each thread begins with its own equal stretch of [0,n), the same in every call, so that neighbouring
+// i find their data in one cache; then it helps others, so results must not depend on which thread runs which i. Nested calls and
 // calls while another caller holds the pool run serially on the caller.
 void rg_parallel(long n, void (*fn)(void *ctx, long i), void *ctx);
 
