@@ -6,6 +6,8 @@ package kernels
 // #cgo nocallback rg_q8_run
 // #cgo noescape rg_q8_prepare
 // #cgo nocallback rg_q8_prepare
+// #cgo noescape rg_q8_scale
+// #cgo nocallback rg_q8_scale
 // #cgo noescape rg_q8_pad
 // #cgo nocallback rg_q8_pad
 // #include "quant.h"
@@ -100,20 +102,28 @@ func (q *q8) finish(c *Call) func() {
 	q.g.packed = (*C.int8_t)(q.alloc(int(packed)))
 	q.g.mul = (*C.float)(q.alloc(4 * int(columns)))
 	q.g.bias = (*C.int32_t)(q.alloc(4 * int(columns)))
-	known := true
-	for i := range c.In {
-		changes := i == 0 || i >= 6 && c.In[i].DType == tensor.F32 && c.In[i].Shape.Size() > 1 // x, f32 bias, residual: read as it runs
-		known = known && (changes || c.constant(i))
-	}
+	q.g.sums = (*C.int32_t)(q.alloc(4 * int(columns)))
 	g := q.g
-	run := func() { C.rg_q8_run(g) }
-	if known {
+	weights := c.constant(3) && c.constant(5)
+	scales := weights
+	for i := range c.In {
+		later := i == 0 || i >= 6 && c.In[i].DType == tensor.F32 && c.In[i].Shape.Size() > 1 // x, f32 bias, residual: read as it runs
+		scales = scales && (later || c.constant(i))
+	}
+	if weights {
 		C.rg_q8_prepare(g)
-	} else {
-		run = func() {
+	}
+	if scales {
+		C.rg_q8_scale(g)
+	}
+	run := func() {
+		if !weights {
 			C.rg_q8_prepare(g)
-			C.rg_q8_run(g)
 		}
+		if !scales {
+			C.rg_q8_scale(g)
+		}
+		C.rg_q8_run(g)
 	}
 	runtime.AddCleanup(q, func(ps []unsafe.Pointer) {
 		for _, p := range ps {

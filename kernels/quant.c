@@ -42,6 +42,28 @@ void rg_dequantize(const void *q, int type, long count, long inner, const float 
   rg_parallel(linear_tasks(&j), dequantize_task, &j);
 }
 
+// Limits of stretches of CHUNK numbers are found in parallel, then joined; minimum and maximum have no order.
+typedef struct { const float *x; long n; float *lo, *hi; } limits_job;
+static void limits_task(void *ctx, long i) {
+  const limits_job *j = ctx;
+  RG_DISPATCH(limits)(j->x + i * CHUNK, rg_min(CHUNK, j->n - i * CHUNK), &j->lo[i], &j->hi[i]);
+}
+void rg_dynamic_quantize(const float *x, long n, uint8_t *q, float *scale, uint8_t *zero) {
+  long tasks = rg_ceil_div(n, CHUNK);
+  float *lo = rg_scratch(4, 2 * (size_t)tasks * sizeof(float)), *hi = lo + tasks, least = 0, most = 0;
+  limits_job j = {x, n, lo, hi};
+  rg_parallel(tasks, limits_task, &j);
+  for (long i = 0; i < tasks; i++) least = lo[i] < least ? lo[i] : least, most = hi[i] > most ? hi[i] : most;
+  *scale = (most - least) / 255, *zero = 0;
+  if (*scale == 0) {
+    memset(q, 0, (size_t)n);
+    return;
+  }
+  float z = -least / *scale + 12582912.0f - 12582912.0f; // rounded to even
+  *zero = (uint8_t)(z < 0 ? 0 : z > 255 ? 255 : z);
+  rg_quantize(x, 1, n, scale, zero, 1, 1, q);
+}
+
 typedef struct { const uint8_t *x, *fill; uint8_t *y; long h, w, c; const long *pad; } pad_job;
 static void pad_task(void *ctx, long i) {
   const pad_job *j = ctx;
@@ -88,6 +110,15 @@ static void RG_NAME(quantize)(const linear_job *j, long slice, long from, long t
     memcpy(y + i, &b, (size_t)rg_min(to - i, RG_WIDTH));
 #endif
   }
+}
+
+static void RG_NAME(limits)(const float *x, long n, float *least, float *most) {
+  vf lo = {0}, hi = {0};
+  for (long i = 0; i < n; i += RG_WIDTH) {
+    vf v = v_load(x + i, n - i, 0);
+    lo = v_min(v, lo), hi = v_max(v, hi); // a NaN leaves them as they are
+  }
+  *most = v_top(hi), *least = -v_top(-lo);
 }
 
 static void RG_NAME(dequantize)(const linear_job *j, long slice, long from, long to) {

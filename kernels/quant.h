@@ -34,13 +34,16 @@ typedef struct {
   int kind, parts;
   int8_t *packed;
   float *mul;
-  int32_t *bias;
+  int32_t *bias, *sums; // sums: Σ over k of w − wz per column, which x's zero point is multiplied by
 } rg_q8;
 
 // rg_q8_choose picks the microkernel; it and the shape must stand before rg_q8_sizes.
 void rg_q8_choose(rg_q8 *g);
 void rg_q8_sizes(const rg_q8 *g, long *packed_bytes, long *columns);
+// rg_q8_prepare packs the weights, rg_q8_scale computes multipliers and biases from scales and zero points; each again
+// where what it reads has changed.
 void rg_q8_prepare(const rg_q8 *g);
+void rg_q8_scale(const rg_q8 *g);
 void rg_q8_run(const rg_q8 *g);
 // rg_q8_cap keeps products from kinds above the given one (RG_Q8_*), for tests; RG_Q8_AMX is no cap.
 enum { RG_Q8_PLAIN = 0, RG_Q8_VNNI = 1, RG_Q8_AMX = 2 };
@@ -49,6 +52,9 @@ void rg_q8_cap(int kind);
 // q = saturate(round(x/scale) + zero), count slices of inner elements, slice i with scale and zero i % scales.
 void rg_quantize(const float *x, long count, long inner, const float *scale, const uint8_t *zero, long scales, int u8, uint8_t *q);
 void rg_dequantize(const void *q, int type, long count, long inner, const float *scale, const void *zero, long scales, float *y);
+
+// ONNX DynamicQuantizeLinear: the range of x, with 0 in it, over 255 steps.
+void rg_dynamic_quantize(const float *x, long n, uint8_t *q, float *scale, uint8_t *zero);
 
 // Copies images (h,w,c) into (h+pt+pb, w+pl+pr, c) with `fill` around them.
 void rg_q8_pad(const uint8_t *x, long images, long h, long w, long c, const long pad[4], const uint8_t *fill, uint8_t *y);

@@ -4,6 +4,8 @@ package kernels
 
 // #cgo noescape rg_quantize
 // #cgo nocallback rg_quantize
+// #cgo noescape rg_dynamic_quantize
+// #cgo nocallback rg_dynamic_quantize
 // #cgo noescape rg_dequantize
 // #cgo nocallback rg_dequantize
 // #cgo noescape rg_q8_maxpool
@@ -58,6 +60,10 @@ func init() {
 		q, scale, zero, y := c.In[0].Ptr(), floats(c.In[1]), c.In[2].Ptr(), floats(c.Out[0])
 		n, in, scales, kind := C.long(count), C.long(inner), C.long(c.In[1].Shape.Size()), qTypes[c.In[0].DType]
 		return func() { C.rg_dequantize(q, kind, n, in, scale, zero, scales, y) }
+	})
+	registerFast("dynamic_quantize", func(c *Call) func() {
+		x, n, q, scale, zero := floats(c.In[0]), C.long(c.In[0].Shape.Size()), octets(c.Out[0]), floats(c.Out[1]), octets(c.Out[2])
+		return func() { C.rg_dynamic_quantize(x, n, q, scale, zero) }
 	})
 	registerFast("qmaxpool2d", bindQMaxPool)
 	registerFast("qembedding", bindQEmbedding)

@@ -39,10 +39,8 @@ static void prepare_panel(void *ctx, long p) {
   for (long c = 0; c < RG_Q8_PANEL; c++) {
     long j = p * RG_Q8_PANEL + c;
     uint32_t sum = 0;
-    if (j >= g->n) {
-      g->mul[j] = 0, g->bias[j] = 0;
-      continue;
-    }
+    g->sums[j] = 0;
+    if (j >= g->n) continue;
     int wz = rg_q8_byte(g->wz, g->w_u8, g->wz_n == 1 ? 0 : j);
     for (long s = 0; s < g->segs; s++)
       for (long i = 0; i < g->seg_len; i++) {
@@ -51,13 +49,23 @@ static void prepare_panel(void *ctx, long p) {
         for (int part = 0; part < g->parts; part++)
           d[((part * g->segs + s) * dwords + i / 4) * 64 + 4 * c + i % 4] = (int8_t)int8_part(v, part);
       }
-    int xz = rg_q8_byte(g->xz, g->x_u8, 0) + (g->kind == RG_Q8_VNNI && !g->x_u8 ? 128 : 0);
-    g->bias[j] = (int32_t)((g->ibias ? (uint32_t)g->ibias[j] : 0) - (uint32_t)xz * sum);
+    g->sums[j] = (int32_t)sum;
+  }
+}
+void rg_q8_prepare(const rg_q8 *g) { rg_parallel(rg_q8_panels(g), prepare_panel, (void *)g); }
+
+void rg_q8_scale(const rg_q8 *g) {
+  uint32_t xz = (uint32_t)(rg_q8_byte(g->xz, g->x_u8, 0) + (g->kind == RG_Q8_VNNI && !g->x_u8 ? 128 : 0));
+  for (long j = 0; j < rg_q8_panels(g) * RG_Q8_PANEL; j++) {
+    if (j >= g->n) {
+      g->mul[j] = 0, g->bias[j] = 0;
+      continue;
+    }
+    g->bias[j] = (int32_t)((g->ibias ? (uint32_t)g->ibias[j] : 0) - xz * (uint32_t)g->sums[j]);
     float scale = *g->xs * g->ws[g->ws_n == 1 ? 0 : j];
     g->mul[j] = g->in_float || g->out == RG_Q_I32 ? scale : scale / *g->ys;
   }
 }
-void rg_q8_prepare(const rg_q8 *g) { rg_parallel(rg_q8_panels(g), prepare_panel, (void *)g); }
 
 void rg_q8_end(const rg_q8 *g, const int32_t *sums, long ld, long pixel, long rows, long col, long cols) {
   RG_DISPATCH(q8_end)(g, sums, ld, pixel, rows, col, cols);

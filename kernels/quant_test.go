@@ -145,15 +145,23 @@ func TestQuantizeEdges(t *testing.T) {
 	}
 }
 
-// The result of ONNX's own example of DynamicQuantizeLinear, and a tensor of zeros.
+// The result of ONNX's own example of DynamicQuantizeLinear, a tensor of zeros, and both versions on random numbers.
 func TestDynamicQuantize(t *testing.T) {
 	t.Parallel()
-	out := runOp(t, "dynamic_quantize", nil, true, tensor.Of(tensor.Shape{6}, float32(0), 2, -3, -2.5, 1.34, 0.5))
-	require.Equal(t, []float64{153, 255, 0, 26, 221, 179}, out[0].Float64s())
-	require.InDelta(t, 0.0196078438, out[1].Float64s()[0], 1e-9)
-	require.Equal(t, []float64{153}, out[2].Float64s())
-	out = runOp(t, "dynamic_quantize", nil, true, tensor.New(tensor.F32, 4))
-	require.Equal(t, []float64{0, 0, 0, 0}, out[0].Float64s())
+	for _, reference := range []bool{true, false} {
+		out := runOp(t, "dynamic_quantize", nil, reference, tensor.Of(tensor.Shape{6}, float32(0), 2, -3, -2.5, 1.34, 0.5))
+		require.Equal(t, []float64{153, 255, 0, 26, 221, 179}, out[0].Float64s())
+		require.InDelta(t, 0.0196078438, out[1].Float64s()[0], 1e-9)
+		require.Equal(t, []float64{153}, out[2].Float64s())
+		out = runOp(t, "dynamic_quantize", nil, reference, tensor.New(tensor.F32, 4))
+		require.Equal(t, []float64{0, 0, 0, 0}, out[0].Float64s())
+	}
+	x, p := tensor.New(tensor.F32, 40_003), tensor.NewPhilox(2, 9)
+	p.FillNormal(tensor.Data[float32](x), 0.3, 2)
+	want, got := runOp(t, "dynamic_quantize", nil, true, x), runOp(t, "dynamic_quantize", nil, false, x)
+	for i := range want {
+		require.Equal(t, want[i].Bytes(), got[i].Bytes())
+	}
 }
 
 // Steady state: an integer product allocates nothing.

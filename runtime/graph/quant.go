@@ -129,7 +129,9 @@ func init() {
 			{Name: "i32", In: []SampleIn{{Shape: tensor.Shape{17}, DType: tensor.I32, Lo: -9000, Hi: 9000}, scales(17), {Shape: tensor.Shape{17}, DType: tensor.I32, Max: 1}}},
 		}},
 		// dynamic_quantize(x) → (q u8, scale, zero): ONNX DynamicQuantizeLinear, the range of x itself.
-		Op{Name: "dynamic_quantize", MinIn: 1, Infer: dynamicQuantizeInfer},
+		Op{Name: "dynamic_quantize", MinIn: 1, Infer: dynamicQuantizeInfer, Samples: []Sample{
+			{In: []SampleIn{{Shape: tensor.Shape{3, 67}, DType: tensor.F32, Lo: -3, Hi: 2}}},
+		}},
 		// fake_quantize(x, lo, hi): quantized and dequantized at once, for training; lo and hi give the range.
 		Op{Name: "fake_quantize", MinIn: 3, Infer: fakeQuantInfer, VJP: fakeQuantVJP, Samples: []Sample{
 			{Name: "activation", In: []SampleIn{InRange(-3, 3, 3, 67), InRange(-2, -1), InRange(1, 2)},
