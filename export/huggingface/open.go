@@ -58,6 +58,9 @@ func Open(dir string) (_ *Folder, err error) {
 			err = errors.Join(err, file.Close())
 		}
 	}()
+	if len(file.Entries()) < m.Layers { // before a graph of so many layers is built
+		return nil, fmt.Errorf("huggingface %s: config.json says %d layers, %s has %d tensors", dir, m.Layers, modelFile, len(file.Entries()))
+	}
 	t := &tensors{file: file, cfg: cfg, names: map[string]string{}, heads: map[string]int{}}
 	if err := t.match(m); err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"ringo/internal/exporttest"
 	"ringo/internal/ort"
 	"ringo/models"
+	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
 
@@ -56,6 +57,71 @@ func check(t *testing.T, path string) {
 	}
 	out, err := exec.Command(python, "-c", "import onnx,sys; onnx.checker.check_model(sys.argv[1], full_check=True)", path).CombinedOutput()
 	require.NoError(t, err, "%s", out)
+}
+
+// TestShortContexts leaves the time axis fixed where there are too few lengths to tell what follows it.
+func TestShortContexts(t *testing.T) {
+	t.Parallel()
+	ort.Need(t)
+	for context := 1; context <= 4; context++ {
+		for _, name := range []string{"gpt", "llama"} {
+			cfg := exporttest.Configs[name]
+			cfg.Context = context
+			m, w := exporttest.Random(t, cfg, 3)
+			path := encode(t, Model{Name: name, Inference: export.Forward(m, w)})
+			in, want := exporttest.Run(t, m, w, 3, context)
+			got, err := ort.Open(t, path, ort.Options{}).Run(in)
+			require.NoError(t, err)
+			require.Less(t, difference(got[models.Logits], want), 1e-5, "%s, context %d", name, context)
+		}
+	}
+}
+
+// TestSizesThatDoNotScale refuses a graph with a number that neither stays nor is proportional.
+func TestSizesThatDoNotScale(t *testing.T) {
+	t.Parallel()
+	inf := &export.Inference{Build: func(batch, _ int) (*graph.Graph, error) {
+		return graph.Build(func(g *graph.Graph) {
+			x := g.Input("x", tensor.F32, batch, 4)
+			g.Scope("odd", func() { g.Output("y", g.SliceAxis(x, 0, 0, batch-1)) })
+		})
+	}}
+	_, err := Encode(Model{Name: "odd", Inference: inf})
+	require.ErrorContains(t, err, `slice "odd": attribute 0 of [1 4]: the number 1 becomes 2 when a size goes from 2 to 3: expected it to be proportional`)
+	inf.Build = func(batch, _ int) (*graph.Graph, error) {
+		return graph.Build(func(g *graph.Graph) {
+			x := g.Input("x", tensor.F32, 4)
+			for range batch {
+				x = g.Relu(x)
+			}
+			g.Output("y", x)
+		})
+	}
+	_, err = Encode(Model{Name: "odd", Inference: inf})
+	require.ErrorContains(t, err, "the model has 3 nodes at one size and 4 at another")
+}
+
+// TestOutputs gives an output of its own to a value that is an input, a weight, or an output already.
+func TestOutputs(t *testing.T) {
+	t.Parallel()
+	ort.Need(t)
+	g, err := graph.Build(func(g *graph.Graph) {
+		x := g.Input("x", tensor.F32, 3)
+		y := g.Relu(x)
+		g.Output("same", x)
+		g.Output("one", y)
+		g.Output("two", y)
+		g.Output("known", g.Const(tensor.Of(tensor.Shape{2}, float32(5), 6)))
+		g.Output("last", g.Neg(y))
+	})
+	require.NoError(t, err)
+	path := encode(t, Model{Name: "outputs", Inference: fixed(g, nil)})
+	got, err := ort.Open(t, path, ort.Options{}).Run(map[string]*tensor.Tensor{"x": tensor.Of(tensor.Shape{3}, float32(-1), 0, 2)})
+	require.NoError(t, err)
+	for name, want := range map[string][]float32{"same": {-1, 0, 2}, "one": {0, 0, 2}, "two": {0, 0, 2}, "known": {5, 6}, "last": {0, 0, -2}} {
+		require.InDeltaSlice(t, want, tensor.Data[float32](got[name]), 0, name)
+	}
+	check(t, path)
 }
 
 func TestFileSaysWhatItIs(t *testing.T) {
