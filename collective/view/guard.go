@@ -40,14 +40,10 @@ func (m *Machine) guarded(next View) bool {
 // over reports whether a worker of a view is known to have ended or to have been told of a later view.
 func (m *Machine) over(v View) bool {
 	return slices.ContainsFunc(v.Workers, func(w Worker) bool {
-		news := m.newsOf(w.Host)
-		if news.Leaving || !slices.ContainsFunc(news.Workers, w.same) {
-			return true
-		}
 		if w.Host == m.cfg.Self.ID {
-			return m.view.Epoch > v.Epoch
+			return m.view.Epoch > v.Epoch || m.news.Leaving || m.ended(w, v)
 		}
 		p := m.byID[w.Host]
-		return p != nil && (p.dead || p.epoch > v.Epoch)
+		return m.ended(w, v) || p != nil && (p.news.Leaving || p.epoch > v.Epoch)
 	})
 }

@@ -20,8 +20,10 @@ type peer struct {
 	quorate bool   // it says that it hears a quorum
 	founder string // the job that it belongs to, "" for none yet
 	epoch   uint64
-	news    announcement // newest by Seq; Seq 0 is none
-	raw     []byte       // the last announcement as it came, to recognise one that says nothing new
+	news    announcement    // newest by Seq; Seq 0 is none
+	knew    uint64          // epoch that it knew when it said so
+	ended   map[string]bool // workers that it had, and has no more
+	raw     []byte          // the last announcement as it came, to recognise one that says nothing new
 }
 
 func (m *Machine) peer(h Host) *peer {
@@ -187,6 +189,15 @@ func (m *Machine) onAnnounce(p *peer, msg *message, data []byte) {
 	}
 	p.raw = append(p.raw[:0], data...)
 	m.dirty = m.dirty || msg.news.Seq > p.news.Seq || p.quorate != msg.quorate || p.epoch != msg.epoch
+	p.knew = msg.epoch
+	for _, w := range p.news.Workers {
+		if !slices.ContainsFunc(msg.news.Workers, w.same) {
+			if p.ended == nil || len(p.ended) > MaxWorkers {
+				p.ended = map[string]bool{}
+			}
+			p.ended[w.ID] = true
+		}
+	}
 	p.host, p.founder, p.epoch, p.quorate, p.news = msg.from, msg.founder, msg.epoch, msg.quorate, msg.news
 	for _, old := range m.peers { // a launcher that took over the address of another one has replaced it
 		if old != p && old.host.Addr == p.host.Addr && p.host.Addr != "" && !old.lost && m.isMember(old.host.ID) && !m.isMember(p.host.ID) {

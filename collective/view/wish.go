@@ -211,21 +211,37 @@ func seat(kept []Host, joined []*peer) []Host {
 	return all
 }
 
-// newsOf returns what a host said last; for one that said nothing yet, what the view has.
+// newsOf returns what a host said last. What it said may be older than the newest view: workers that are in the view
+// and of which it did not speak yet are added.
 func (m *Machine) newsOf(id string) announcement {
 	if id == m.cfg.Self.ID {
 		return m.news
 	}
-	if p := m.byID[id]; p != nil && p.news.Seq > 0 {
-		return p.news
-	}
 	var a announcement
+	p := m.byID[id]
+	if p != nil {
+		a = p.news
+		if p.knew >= m.view.Epoch {
+			return a
+		}
+		a.Workers = slices.Clip(a.Workers)
+	}
 	for _, w := range m.view.Workers {
-		if w.Host == id {
+		if w.Host == id && !slices.ContainsFunc(a.Workers, w.same) && !m.ended(w, m.view) {
 			a.Workers = append(a.Workers, w)
 		}
 	}
 	return a
+}
+
+// ended reports whether a worker of a view is known to have ended: its launcher had it before and has it no more, or
+// knew the view and did not have it.
+func (m *Machine) ended(w Worker, v View) bool {
+	if w.Host == m.cfg.Self.ID {
+		return !slices.ContainsFunc(m.news.Workers, w.same)
+	}
+	p := m.byID[w.Host]
+	return p != nil && (p.dead || p.ended[w.ID] || p.knew >= v.Epoch && !slices.ContainsFunc(p.news.Workers, w.same))
 }
 
 // workersOf unites the workers that hosts announce: those already in the view first where there are too many, none where
