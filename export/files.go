@@ -113,14 +113,14 @@ func WriteFolder(fs FS, dir string, parts []Part) (err error) {
 		return fmt.Errorf("export: %s is a file, expected the name of a new folder", dir)
 	}
 	tmp := temporary(dir)
+	if err := fs.MkdirAll(tmp); err != nil {
+		return fmt.Errorf("export: %w", hideTemporary(err, tmp, dir))
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, fs.RemoveAll(tmp))
 		}
 	}()
-	if err := fs.MkdirAll(tmp); err != nil {
-		return fmt.Errorf("export: %w", hideTemporary(err, tmp, dir))
-	}
 	for _, p := range parts {
 		if err := writeFile(fs, filepath.Join(tmp, p.Name), p.Write, nil); err != nil {
 			return fmt.Errorf("export: writing %s: %w; nothing was left behind", filepath.Join(dir, p.Name), hideTemporary(err, tmp, dir))
