@@ -11,7 +11,8 @@
 // Factors may be rounded to bf16 (RG_GEMM_BF16) or must count in full (RG_GEMM_F32).
 enum { RG_GEMM_F32 = 0, RG_GEMM_BF16 = 1 };
 // Activations of the epilogue; gelu_tanh is the tanh form, gelu the exact one.
-enum { RG_ACT_NONE = 0, RG_ACT_RELU = 1, RG_ACT_GELU_TANH = 2, RG_ACT_GELU = 3, RG_ACT_SILU = 4 };
+// slope, as dact: dact_pre is the derivative itself.
+enum { RG_ACT_NONE = 0, RG_ACT_RELU = 1, RG_ACT_GELU_TANH = 2, RG_ACT_GELU = 3, RG_ACT_SILU = 4, RG_ACT_SLOPE = 5 };
 
 typedef struct rg_gemm {
   long m, n, k, batch;
@@ -34,7 +35,8 @@ typedef struct rg_gemm {
   const void *bias; // (n), or (m) where bias_rows; NULL for none. The same for the whole batch.
   int bias_bf16, bias_rows;
   int act;              // RG_ACT_*
-  void *pre;            // NULL, or where the sums before act are kept
+  void *pre;            // NULL, or where the sums before act are kept,
+  int slope;            // or act' there
   const void *dact_pre; // NULL, or the pre whose activation's derivative multiplies the product
   int dact;             // RG_ACT_*, of dact_pre
   const void *residual; // NULL, or what is added after act

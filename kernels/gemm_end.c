@@ -76,12 +76,15 @@ RG_VEC void NAMED(act_grad)(int act, vf *x, const vf *pre, const int R) {
     break;
   case RG_ACT_SILU:
     EACH(r) x[r] *= v_silu_grad(pre[r]);
+    break;
+  case RG_ACT_SLOPE:
+    EACH(r) x[r] *= pre[r];
   }
 }
 
 // R vectors of C, one below the other, from (i,j); k columns are left. R is a constant, and mostly act, dact and bf16 are too.
-RG_VEC void NAMED(group)(const rg_gemm *g, const float *sums, long ldt, long i, long j, long k, const int R, int act, int dact,
-                         int bf16) {
+RG_VEC void NAMED(group)(const rg_gemm *g, const float *sums, long ldt, long i, long j, long k, const int R, int act, int slope,
+                         int dact, int bf16) {
   vf x[4], y[4];
   long at = i * g->ldc + j, ld = g->ldc;
   EACH(r) x[r] = v_load(sums + r * ldt, k, 0);
@@ -91,7 +94,13 @@ RG_VEC void NAMED(group)(const rg_gemm *g, const float *sums, long ldt, long i, 
     vf b = NAMED(get)(g->bias, j, g->bias_bf16, k);
     EACH(r) x[r] += b;
   }
-  if (g->pre) EACH(r) NAMED(put)(g->pre, at + r * ld, bf16, x[r], k);
+  if (slope) {
+    EACH(r) y[r] = v_set(1);
+    NAMED(act_grad)(act, y, x, R);
+    EACH(r) NAMED(put)(g->pre, at + r * ld, bf16, y[r], k);
+  } else if (g->pre) {
+    EACH(r) NAMED(put)(g->pre, at + r * ld, bf16, x[r], k);
+  }
   NAMED(act)(act, x, R);
   if (dact) {
     EACH(r) y[r] = NAMED(get)(g->dact_pre, at + r * ld, bf16, k);
@@ -103,40 +112,44 @@ RG_VEC void NAMED(group)(const rg_gemm *g, const float *sums, long ldt, long i, 
 }
 
 // The whole vectors of a tile in groups of four rows; what is left at its edges vector by vector.
-RG_VEC void NAMED(tile)(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols, int act, int dact,
-                        int bf16) {
+RG_VEC void NAMED(tile)(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols, int act, int slope,
+                        int dact, int bf16) {
   long i = 0;
   for (; i + 4 <= rows; i += 4, tile += 4 * ldt) {
     long j = 0;
     for (; j + RG_WIDTH <= cols; j += RG_WIDTH)
-      NAMED(group)(g, tile + j, ldt, i0 + i, j0 + j, RG_WIDTH, 4, act, dact, bf16);
+      NAMED(group)(g, tile + j, ldt, i0 + i, j0 + j, RG_WIDTH, 4, act, slope, dact, bf16);
     if (j < cols)
-      for (long r = 0; r < 4; r++) NAMED(group)(g, tile + r * ldt + j, ldt, i0 + i + r, j0 + j, cols - j, 1, act, dact, bf16);
+      for (long r = 0; r < 4; r++) NAMED(group)(g, tile + r * ldt + j, ldt, i0 + i + r, j0 + j, cols - j, 1, act, slope, dact, bf16);
   }
   for (; i < rows; i++, tile += ldt)
-    for (long j = 0; j < cols; j += RG_WIDTH) NAMED(group)(g, tile + j, ldt, i0 + i, j0 + j, cols - j, 1, act, dact, bf16);
+    for (long j = 0; j < cols; j += RG_WIDTH) NAMED(group)(g, tile + j, ldt, i0 + i, j0 + j, cols - j, 1, act, slope, dact, bf16);
 }
 
 // Loops of their own, with their constants in registers, for f32 and the activations that matter most.
-#define LOOP(name, act, dact, bf16)                                                                                    \
+#define LOOP(name, act, slope, dact, bf16)                                                                             \
   static void NAMED(name)(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols) {     \
-    NAMED(tile)(g, tile, ldt, i0, rows, j0, cols, act, dact, bf16);                                                    \
+    NAMED(tile)(g, tile, ldt, i0, rows, j0, cols, act, slope, dact, bf16);                                                    \
   }
-LOOP(add, RG_ACT_NONE, RG_ACT_NONE, 0)
-LOOP(relu, RG_ACT_RELU, RG_ACT_NONE, 0)
-LOOP(gelu_tanh, RG_ACT_GELU_TANH, RG_ACT_NONE, 0)
-LOOP(gelu_tanh_grad, RG_ACT_NONE, RG_ACT_GELU_TANH, 0)
-LOOP(add_bf16, RG_ACT_NONE, RG_ACT_NONE, 1)
-LOOP(any, g->act, g->dact_pre ? g->dact : RG_ACT_NONE, g->c_bf16)
+LOOP(add, RG_ACT_NONE, 0, RG_ACT_NONE, 0)
+LOOP(relu, RG_ACT_RELU, 0, RG_ACT_NONE, 0)
+LOOP(gelu_tanh, RG_ACT_GELU_TANH, 0, RG_ACT_NONE, 0)
+LOOP(gelu_tanh_slope, RG_ACT_GELU_TANH, 1, RG_ACT_NONE, 0)
+LOOP(times_slope, RG_ACT_NONE, 0, RG_ACT_SLOPE, 0)
+LOOP(relu_grad, RG_ACT_NONE, 0, RG_ACT_RELU, 0)
+LOOP(add_bf16, RG_ACT_NONE, 0, RG_ACT_NONE, 1)
+LOOP(any, g->act, g->slope && g->pre, g->dact_pre ? g->dact : RG_ACT_NONE, g->c_bf16)
 
 static void RG_NAME(gemm_end)(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols) {
-  int dact = g->dact_pre ? g->dact : RG_ACT_NONE;
-  if (g->act == RG_ACT_NONE && dact == RG_ACT_NONE) (g->c_bf16 ? NAMED(add_bf16) : NAMED(add))(g, tile, ldt, i0, rows, j0, cols);
-  else if (g->c_bf16) NAMED(any)(g, tile, ldt, i0, rows, j0, cols);
-  else if (g->act == RG_ACT_RELU && !dact) NAMED(relu)(g, tile, ldt, i0, rows, j0, cols);
-  else if (g->act == RG_ACT_GELU_TANH && !dact) NAMED(gelu_tanh)(g, tile, ldt, i0, rows, j0, cols);
-  else if (!g->act && dact == RG_ACT_GELU_TANH) NAMED(gelu_tanh_grad)(g, tile, ldt, i0, rows, j0, cols);
-  else NAMED(any)(g, tile, ldt, i0, rows, j0, cols);
+  int dact = g->dact_pre ? g->dact : RG_ACT_NONE, slope = g->slope && g->pre;
+  void (*end)(const rg_gemm *, const float *, long, long, long, long, long) = NAMED(any);
+  if (!g->act && !dact && !slope) end = g->c_bf16 ? NAMED(add_bf16) : NAMED(add);
+  else if (g->c_bf16) end = NAMED(any);
+  else if (g->act == RG_ACT_RELU && !dact && !slope) end = NAMED(relu);
+  else if (g->act == RG_ACT_GELU_TANH && !dact) end = slope ? NAMED(gelu_tanh_slope) : NAMED(gelu_tanh);
+  else if (!g->act && !slope && dact == RG_ACT_SLOPE) end = NAMED(times_slope);
+  else if (!g->act && !slope && dact == RG_ACT_RELU) end = NAMED(relu_grad);
+  end(g, tile, ldt, i0, rows, j0, cols);
 }
 
 static int RG_NAME(tile_finite)(const float *tile, long n) {

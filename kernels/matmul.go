@@ -46,6 +46,9 @@ func refMatMul(c *Call) {
 			sum += bias[j]
 		}
 		kept[p] = sum
+		if a.Slope {
+			kept[p] = activateGrad(a.Act, sum)
+		}
 		y[p] = activate(a.Act, sum)
 		if pre != nil {
 			y[p] *= activateGrad(a.ActGrad, pre[p])
@@ -119,6 +122,8 @@ func activateGrad(name string, x float64) float64 {
 		k := math.Sqrt(2 / math.Pi)
 		t := math.Tanh(k * (x + 0.044715*x*x*x))
 		return (1+t)/2 + x/2*(1-t*t)*k*(1+3*0.044715*x*x)
+	case "slope":
+		return x
 	}
 	return 1
 }

@@ -54,6 +54,9 @@ func bindBLAS(c *Call) func() {
 			}
 			if keep != nil {
 				keep[p] = v
+				if a.Slope {
+					keep[p] = float32(activateGrad(a.Act, float64(v)))
+				}
 			}
 			if a.Act != "" {
 				v = float32(activate(a.Act, float64(v)))

@@ -16,7 +16,7 @@ import (
 	"ringo/runtime/tensor"
 )
 
-var gemmActs = map[string]C.int{"": C.RG_ACT_NONE, "relu": C.RG_ACT_RELU, "gelu_tanh": C.RG_ACT_GELU_TANH, "gelu": C.RG_ACT_GELU, "silu": C.RG_ACT_SILU}
+var gemmActs = map[string]C.int{"": C.RG_ACT_NONE, "relu": C.RG_ACT_RELU, "gelu_tanh": C.RG_ACT_GELU_TANH, "gelu": C.RG_ACT_GELU, "silu": C.RG_ACT_SILU, "slope": C.RG_ACT_SLOPE}
 
 func init() { registerFast("matmul", bindMatMul) }
 
@@ -51,7 +51,7 @@ func bindMatMul(c *Call) func() {
 	g.dact_pre, g.dact = take(a.ActGrad != ""), gemmActs[a.ActGrad]
 	g.residual, g.act = take(a.Residual), gemmActs[a.Act]
 	if a.KeepPre {
-		g.pre = c.Out[1].Ptr()
+		g.pre, g.slope = c.Out[1].Ptr(), flag(a.Slope)
 	}
 	if c.Precision == tensor.BF16 {
 		g.precision = C.RG_GEMM_BF16

@@ -18,8 +18,9 @@ type MatMul struct {
 	Bias           bool
 	Act            string // "", "relu", "gelu_tanh", "gelu" or "silu"
 	KeepPre        bool   // a second output keeps op(a)·op(b) + bias
-	ActGrad        string // as Act
+	ActGrad        string // as Act, or "slope": pre is act' itself
 	Residual       bool
+	Slope          bool // KeepPre keeps act'(op(a)·op(b) + bias) instead, which costs little beside act
 }
 
 // Inputs counts what the attributes ask for.
@@ -75,7 +76,7 @@ func matmulInfer(n *Node) ([]Type, error) {
 	if len(n.In) != a.Inputs() {
 		return nil, fmt.Errorf("%d inputs, attributes %+v ask for %d", len(n.In), a, a.Inputs())
 	}
-	if !slices.Contains(activations, a.Act) || !slices.Contains(activations, a.ActGrad) {
+	if !slices.Contains(activations, a.Act) || a.ActGrad != "slope" && !slices.Contains(activations, a.ActGrad) {
 		return nil, fmt.Errorf("activation %q or %q is unknown, expected one of %q", a.Act, a.ActGrad, activations)
 	}
 	s, shape, err := a.Sizes(n.In[0].Shape, n.In[1].Shape)
@@ -189,7 +190,10 @@ func matmulSamples() []Sample {
 			fused(MatMul{ActGrad: act}, y),
 			fused(MatMul{ActGrad: act, Residual: true}, y, y))
 	}
-	return append(out, fused(MatMul{Bias: true, Residual: true}, bias, y))
+	for _, act := range []string{"gelu_tanh", "gelu", "silu"} { // relu's, a step, does not bear a sum's rounding
+		out = append(out, fused(MatMul{Bias: true, Act: act, KeepPre: true, Slope: true}, bias))
+	}
+	return append(out, fused(MatMul{Bias: true, Residual: true}, bias, y), fused(MatMul{ActGrad: "slope", Residual: true}, y, y))
 }
 
 // MatMul multiplies; see the attribute struct.

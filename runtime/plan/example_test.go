@@ -47,5 +47,5 @@ func Example() {
 	// fuse-residual   matmul
 	// simplify-again  matmul
 	// prune           matmul
-	// 1 instruction: {TransA:false TransB:false Bias:true Act:relu KeepPre:false ActGrad: Residual:true}
+	// 1 instruction: {TransA:false TransB:false Bias:true Act:relu KeepPre:false ActGrad: Residual:true Slope:false}
 }

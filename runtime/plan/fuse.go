@@ -53,8 +53,31 @@ func fuseEpilogue(g *graph.Graph, s *state) error {
 			fuseSum(r, n)
 		}
 	}
+	for _, n := range g.Nodes {
+		keepSlope(r, n)
+	}
 	r.finish()
 	return nil
+}
+
+// keepSlope: where the sum before an activation is kept for the activation's gradient alone, the product that computes both the
+// sum and the activation keeps the derivative at that place; backward multiplies by it.
+func keepSlope(r *rewriter, n *graph.Node) {
+	a, ok := n.Attrs.(graph.MatMul)
+	if !ok || a.ActGrad == "" {
+		return
+	}
+	pre := n.In[2]
+	if a.Bias {
+		pre = n.In[3]
+	}
+	pre = r.behindReshapes(pre)
+	m, ok := pre.Node.Attrs.(graph.MatMul)
+	if !ok || pre.Index != 1 || !m.KeepPre || m.Slope || m.Act != a.ActGrad || !r.only(pre) {
+		return
+	}
+	m.Slope, a.ActGrad = true, "slope"
+	pre.Node.Attrs, n.Attrs = m, a
 }
 
 // actName names the activation of an elementwise node as MatMul.Act spells it.
