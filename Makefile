@@ -4,7 +4,7 @@ SHELL := /bin/bash
 GO ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build cuda soft test test-cuda lint bench fuzz clean tools
+.PHONY: help run build cuda soft test test-cuda gpu-bundle lint bench fuzz clean tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ test: tools ## run every test
 
 test-cuda: tools ## run every test of the build with CUDA; no GPU is needed
 	@GO=$(GO) scripts/cuda-test.sh
+
+gpu-bundle: tools ## pack binary, tests and scripts to check a GPU machine that has no Go
+	@GO=$(GO) scripts/gpu-bundle.sh bin/ringo-gpu.tar.gz
 
 lint: tools ## gofmt, vet, staticcheck, import arrows, generated files, other platforms
 	@bash scripts/lint.sh $(STATICCHECK)

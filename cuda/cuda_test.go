@@ -4,6 +4,7 @@ package cuda_test
 
 import (
 	"errors"
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,16 @@ func open(t *testing.T, device string, o backend.Options) backend.Backend {
 	return b
 }
 
+// tested is the device under test: the software device, or what RINGO_TEST_DEVICE names, such as cuda (scripts/gpu-check.sh).
+func tested(t *testing.T) backend.Backend {
+	t.Helper()
+	device := "soft"
+	if d := os.Getenv("RINGO_TEST_DEVICE"); d != "" {
+		device = d
+	}
+	return open(t, device, backend.Options{})
+}
+
 // missing names the ops that have no CUDA version yet.
 func missing() map[string]string {
 	out := map[string]string{}
@@ -35,14 +46,14 @@ func missing() map[string]string {
 	return out
 }
 
-// suite runs every op on the software device at every sample.
+// suite runs every op at every sample.
 func suite(t *testing.T, o backendtest.Options) {
 	t.Helper()
 	if missing()["mul"] != "" {
 		t.Skip("the suite's own programs multiply, and mul has no CUDA version yet")
 	}
 	o.Skip = missing()
-	backendtest.Run(t, open(t, "soft", backend.Options{}), open(t, "cpu", backend.Options{Reference: true}), o)
+	backendtest.Run(t, tested(t), open(t, "cpu", backend.Options{Reference: true}), o)
 }
 
 func TestSuite(t *testing.T) { suite(t, backendtest.Options{}) }

@@ -35,21 +35,21 @@ var goldenRuns = []struct {
 	{"bf16 resnet", "resnet20", plan.Options{Precision: tensor.BF16, Storage: tensor.BF16}, 4.4e-2},
 }
 
-// TestGolden trains ten steps on the software device: as PyTorch does, as the CPU does, and twice to the same bits.
+// TestGolden trains ten steps: as PyTorch does, as the CPU does, and twice to the same bits.
 func TestGolden(t *testing.T) {
-	soft, cpu := open(t, "soft", backend.Options{}), open(t, "cpu", backend.Options{})
+	device, cpu := tested(t), open(t, "cpu", backend.Options{})
 	for _, run := range goldenRuns {
 		t.Run(run.name, func(t *testing.T) {
 			c, err := golden.Load("../models/testdata/" + run.model + ".json")
 			require.NoError(t, err)
-			got, weights := trainGolden(t, soft, c, run.opt, 1)
+			got, weights := trainGolden(t, device, c, run.opt, 1)
 			onCPU, _ := trainGolden(t, cpu, c, run.opt, 1)
 			for step, want := range c.LossesF32 {
 				require.InDelta(t, want, got[step], run.tol*c.LossesF32[0], "loss of step %d, PyTorch", step)
 				require.InDelta(t, onCPU[step], got[step], run.tol*c.LossesF32[0], "loss of step %d, CPU", step)
 			}
 			if !testing.Short() && run.model == "gpt" {
-				again, same := trainGolden(t, soft, c, run.opt, 1)
+				again, same := trainGolden(t, device, c, run.opt, 1)
 				require.Equal(t, got, again)
 				require.Equal(t, weights, same, "the same run twice gives the same bits")
 			}
@@ -61,7 +61,7 @@ func TestGolden(t *testing.T) {
 func TestGoldenOverLanes(t *testing.T) {
 	c, err := golden.Load("../models/testdata/gpt.json")
 	require.NoError(t, err)
-	got, _ := trainGolden(t, open(t, "soft", backend.Options{}), c, plan.Options{}, 4)
+	got, _ := trainGolden(t, tested(t), c, plan.Options{}, 4)
 	onCPU, _ := trainGolden(t, open(t, "cpu", backend.Options{}), c, plan.Options{}, 4)
 	for step := range got {
 		require.InDelta(t, onCPU[step], got[step], 1e-4*onCPU[0], "loss of step %d", step)
