@@ -220,11 +220,9 @@ func (c *launchCmd) report(e *env, s *jobSinks, r launch.Result, err error) erro
 	if err != nil {
 		return err
 	}
-	var sum train.Summary
-	if r.Data != nil {
-		if err := json.Unmarshal(r.Data, &sum); err != nil {
-			return fmt.Errorf("a worker's result cannot be read: %w", err)
-		}
+	sum, err := newest(r.All)
+	if err != nil {
+		return err
 	}
 	if sum.Interrupted || r.Interrupted && sum.Reason == "" {
 		return errors.Join(c.say(e, s, max(sum.Step, r.Step), sum.Checkpoint), interrupted{})
@@ -239,6 +237,20 @@ func (c *launchCmd) report(e *env, s *jobSinks, r launch.Result, err error) erro
 	shown := train.Result{Step: s.done.Step, Reason: s.done.Reason, Checkpoint: s.saved}
 	shown.Score.Loss, shown.Score.Accuracy = s.done.ValLoss, s.done.Accuracy
 	return summary(e, c.Out, shown, s.done.WallS, s.done.PeakRSSBytes, s.sample)
+}
+
+// newest returns the result of the worker that came furthest, and of equals of the one that saved a checkpoint.
+func newest(all [][]byte) (best train.Summary, err error) {
+	for _, raw := range all {
+		var s train.Summary
+		if err := json.Unmarshal(raw, &s); err != nil {
+			return best, fmt.Errorf("a worker's result cannot be read: %w", err)
+		}
+		if s.Step > best.Step || s.Step == best.Step && s.Checkpoint != "" {
+			best = s
+		}
+	}
+	return best, nil
 }
 
 // say tells how to go on.

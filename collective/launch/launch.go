@@ -95,9 +95,10 @@ func (c Config) Validate() error {
 
 // Result says how a launcher's part of the job ended.
 type Result struct {
-	Done        bool   // the run is finished
-	Interrupted bool   // it was asked to stop before
-	Data        []byte // what the worker that finished first here reported; nil on hosts whose workers did not
+	Done        bool     // the run is finished
+	Interrupted bool     // it was asked to stop before
+	Data        []byte   // what the worker that finished first here reported; nil on hosts whose workers did not
+	All         [][]byte // what every worker here that finished reported
 	Restarts    int
 	Step        int // the newest that a worker here completed
 }

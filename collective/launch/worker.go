@@ -145,6 +145,7 @@ func (l *launcher) report(w *worker, r control.Report) {
 		if l.result.Data == nil {
 			l.result.Data = r.Result
 		}
+		l.result.All = append(l.result.All, r.Result)
 		if !l.done && !l.stopping { // one that was asked to stop may report how far it came
 			l.finished()
 			for _, h := range l.node.Hosts() {
