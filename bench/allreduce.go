@@ -113,11 +113,8 @@ func AllReduce(ctx context.Context, c AllReduceConfig, self string, args []strin
 		if err := json.NewDecoder(w.out).Decode(&m.Addr); err != nil {
 			return fmt.Errorf("all-reduce: worker %d did not start: %w", i, err)
 		}
-		switch c.Transport {
-		case "shm":
+		if m.Host = m.ID; c.Transport != "tls" {
 			m.Host = fmt.Sprint("host-", i*max(1, c.Hosts)/c.World)
-		case "tls":
-			m.Host = m.ID
 		}
 		members = append(members, m)
 	}
@@ -174,6 +171,9 @@ func AllReduceWorker(ctx context.Context, in io.Reader, out io.Writer) (err erro
 		return err
 	}
 	o := ring.Options{Job: "bench", Epoch: 1, Self: h.Self, Members: h.Members, Wire: wire, Conns: h.Config.Conns}
+	if h.Config.Transport != "shm" {
+		o.SharedMemory = ring.SharedOff
+	}
 	r, err := l.Join(ctx, o)
 	if err != nil {
 		return err

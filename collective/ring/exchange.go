@@ -165,7 +165,11 @@ func (x *exchange) run() error {
 			if wantIn || wantOut {
 				x.on.add(f.rank, f.link, wantIn, wantOut)
 			}
-			open = open || f.recvStep != stepDone || f.sendStep != stepDone || wantOut
+			lent := !f.link.settled()
+			if lent {
+				x.on.add(f.rank, f.link, false, false)
+			}
+			open = open || f.recvStep != stepDone || f.sendStep != stepDone || wantOut || lent
 		}
 		if !open {
 			return nil
@@ -210,7 +214,11 @@ func (x *exchange) push(f *flow) (moved bool, err error) {
 			return moved, nil
 		}
 		want := min(len(f.piece), budget)
-		n, err := f.link.send(f.headOut, f.piece[:want])
+		send := f.link.send
+		if x.code.plain { // pieces are parts of vectors, which change only after the peer has used them
+			send = f.link.lend
+		}
+		n, err := send(f.headOut, f.piece[:want])
 		if err != nil {
 			return moved, err
 		}

@@ -45,6 +45,7 @@ type hello struct {
 // shmOffer says where a process's shared memory can be opened: /proc/PID/fd/FD.
 type shmOffer struct {
 	pid, fd uint32
+	addr    uint64   // where its owner has it mapped
 	token   [16]byte // stands at the start of the memory
 }
 
@@ -66,6 +67,7 @@ const (
 func (s shmOffer) append(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, s.pid)
 	b = binary.BigEndian.AppendUint32(b, s.fd)
+	b = binary.BigEndian.AppendUint64(b, s.addr)
 	return append(b, s.token[:]...)
 }
 
@@ -113,7 +115,7 @@ func (r *reader) u16() uint16 { return binary.BigEndian.Uint16(r.take(2)) }
 func (r *reader) u32() uint32 { return binary.BigEndian.Uint32(r.take(4)) }
 func (r *reader) u64() uint64 { return binary.BigEndian.Uint64(r.take(8)) }
 func (r *reader) offer() shmOffer {
-	return shmOffer{r.u32(), r.u32(), [16]byte(r.take(16))}
+	return shmOffer{r.u32(), r.u32(), r.u64(), [16]byte(r.take(16))}
 }
 
 func (r *reader) end(what string) error {

@@ -11,6 +11,9 @@ import (
 type link interface {
 	// send takes as much of a, then b, as fits and returns how much.
 	send(a, b []byte) (int, error)
+	// lend is send for a b that stays as it is until settled: the link may leave it where it is for the peer to fetch.
+	lend(a, b []byte) (int, error)
+	settled() bool
 	// recv fills p with what has arrived and returns how much.
 	recv(p []byte) (int, error)
 	// peek returns bytes that have arrived, in place, or nil where the link can only copy; skip takes them off.
@@ -72,6 +75,9 @@ func (s *striped) recv(p []byte) (int, error) {
 	}
 	return total, nil
 }
+
+func (s *striped) lend(a, b []byte) (int, error) { return s.send(a, b) }
+func (s *striped) settled() bool                 { return true }
 
 func (s *striped) peek() ([]byte, error) { return nil, nil }
 func (s *striped) skip(int)              { panic("ring: striped links copy") }
@@ -227,6 +233,9 @@ func (s *stream) recv(p []byte) (int, error) {
 	}
 	return 0, end
 }
+
+func (s *stream) lend(a, b []byte) (int, error) { return s.send(a, b) }
+func (s *stream) settled() bool                 { return true }
 
 func (s *stream) peek() ([]byte, error) { return nil, nil }
 func (s *stream) skip(int)              { panic("ring: streams copy") }

@@ -92,6 +92,9 @@ func (l *raw) recv(p []byte) (int, error) {
 	}
 }
 
+func (l *raw) lend(a, b []byte) (int, error) { return l.send(a, b) }
+func (l *raw) settled() bool                 { return true }
+
 func (l *raw) peek() ([]byte, error) { return nil, nil }
 func (l *raw) skip(int)              { panic("ring: sockets copy") }
 func (l *raw) fds() (in, out int)    { return l.fd, l.fd }

@@ -18,7 +18,7 @@ import (
 // Every process has one memory segment, in which the other members on its host leave bytes for it:
 //
 //	page 0           token (16 bytes); at 64 the bell's count, at 128 whether the owner sleeps
-//	page 1+i         cursors of the pipe from local member i
+//	page 1+i         cursors of the pipe from local member i; at 256 whether it can read the owner's memory
 //	then             the pipes' buffers, sharedPipe bytes each
 //
 // It is an anonymous file (memfd) that others open through /proc/PID/fd: nothing stays behind however a process dies. It is sealed
@@ -30,7 +30,10 @@ const (
 )
 
 // segment is one mapped segment.
-type segment struct{ mem []byte }
+type segment struct {
+	mem []byte
+	pid int // the owner's, where it is another member's
+}
 
 func segmentSize(locals int) int { return page + locals*(page+sharedPipe) }
 
@@ -42,6 +45,11 @@ func (s *segment) bell() (count, asleep *atomic.Uint32) {
 func (s *segment) pipe(i, locals int) pipe {
 	at := page + locals*page + i*sharedPipe
 	return pipe{(*cursors)(unsafe.Pointer(&s.mem[page+i*page])), s.mem[at : at+sharedPipe : at+sharedPipe]}
+}
+
+// reads holds 1 when local member i found that it can read the owner's memory.
+func (s *segment) reads(i int) *atomic.Uint32 {
+	return (*atomic.Uint32)(unsafe.Pointer(&s.mem[page+i*page+256]))
 }
 
 func (s *segment) close() {
@@ -101,7 +109,7 @@ func openShared(o *Options) *shared {
 
 // offer tells others where the segment is.
 func (s *shared) offer() shmOffer {
-	return shmOffer{pid: uint32(os.Getpid()), fd: uint32(s.fd), token: s.token}
+	return shmOffer{pid: uint32(os.Getpid()), fd: uint32(s.fd), addr: uint64(uintptr(unsafe.Pointer(&s.mem[0]))), token: s.token}
 }
 
 // attach maps another member's segment. It fails where the two do not see each other's processes, as in
@@ -125,10 +133,14 @@ func (s *shared) attach(o shmOffer) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	seg := &segment{mem}
+	seg := &segment{mem, int(o.pid)}
 	if [16]byte(mem[:16]) != o.token || o.token == [16]byte{} {
 		seg.close()
 		return nil, errors.New("not this member's memory")
+	}
+	var seen [16]byte
+	if readMemory(seg.pid, seen[:], o.addr, new(transfer)) == nil && seen == o.token {
+		seg.reads(s.local[s.self]).Store(1)
 	}
 	return seg, nil
 }
@@ -145,6 +157,7 @@ func (s *shared) close() {
 func (s *shared) link(p *peer) link {
 	l := &sharedLink{peer: p, in: s.pipe(s.local[p.rank], s.n), out: p.remote.pipe(s.local[s.self], s.n), remote: p.remote}
 	l.theirs.count, l.theirs.asleep = p.remote.bell()
+	l.lends = s.reads(s.local[p.rank]).Load() == 1
 	return l
 }
 
@@ -155,69 +168,6 @@ func (r *Ring) chooseBell() bell {
 	}
 	return newChanBell()
 }
-
-// sharedLink is a link through shared memory: what is sent goes to the other's segment, what is received is taken from this
-// process's own.
-type sharedLink struct {
-	peer    *peer
-	in, out pipe
-	theirs  futexBell
-	remote  *segment
-	over    atomic.Bool
-}
-
-// state is what an idle link answers.
-func (l *sharedLink) state() error {
-	if l.over.Load() || l.peer.left.Load() {
-		return errLost
-	}
-	return nil
-}
-
-func (l *sharedLink) send(a, b []byte) (int, error) {
-	n, err := l.out.write(a)
-	if err == nil && n == len(a) {
-		var k int
-		k, err = l.out.write(b)
-		n += k
-	}
-	if n > 0 {
-		l.theirs.ring()
-	} else if err == nil {
-		err = l.state()
-	}
-	return n, err
-}
-
-func (l *sharedLink) recv(p []byte) (int, error) {
-	end := l.state() // before looking: what came before a goodbye counts
-	n, err := l.in.read(p)
-	if n > 0 {
-		l.theirs.ring()
-	} else if err == nil {
-		err = end
-	}
-	return n, err
-}
-
-func (l *sharedLink) peek() ([]byte, error) {
-	end := l.state()
-	data, err := l.in.data()
-	if err == nil && len(data) == 0 {
-		err = end
-	}
-	return data, err
-}
-
-func (l *sharedLink) skip(n int) {
-	l.in.consume(n)
-	l.theirs.ring()
-}
-
-func (l *sharedLink) fds() (in, out int) { return -1, -1 }
-func (l *sharedLink) flushed() bool      { return true } // it is in the other's memory
-func (l *sharedLink) shut()              { l.over.Store(true) }
-func (l *sharedLink) close()             { l.remote.close() }
 
 // futexBell is a bell in memory that processes share: a count, and whether its owner sleeps, so that ringing costs a system
 // call only then.
