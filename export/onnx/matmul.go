@@ -9,8 +9,8 @@ func isGemm(n *graph.Node) bool { return len(n.In[0].Shape) == 2 && len(n.In[1].
 // leading dimensions of the left factor along.
 func matmul(n *node) []string {
 	a := attributes[graph.MatMul](n.Node)
-	if a.ActGrad != "" {
-		n.fail("a product with the gradient of %s has no ONNX form: export a graph for inference", a.ActGrad)
+	if a.ActGrad != "" || a.Slope {
+		n.fail("a product with an activation's derivative has no ONNX form: export a graph for inference")
 	}
 	var y string
 	rest := 2 // inputs after the factors: bias, residual
