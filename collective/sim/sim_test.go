@@ -16,7 +16,7 @@ var (
 	first     = flag.Uint64("sim.first", 1, "seed of the first one")
 )
 
-// TestReplay tells the story of one seed: go test ./collective/sim -run TestReplay -sim.seed=N
+// TestReplay tells the story of one seed: go test ./collective/sim -run TestReplay -v -sim.seed=N
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	if *replay == 0 {
@@ -57,7 +57,7 @@ func TestSchedules(t *testing.T) {
 				t.Parallel()
 				for s := *first + c; s < *first+*schedules; s += chunks {
 					r := Run(options(s))
-					require.NoError(t, r.Err, "tell its story: go test ./collective/sim -run TestReplay -sim.seed=%d", s)
+					require.NoError(t, r.Err, "tell its story: go test ./collective/sim -run TestReplay -v -sim.seed=%d", s)
 					events.Add(r.Events)
 					views.Add(uint64(r.Views))
 					steps.Add(uint64(r.Steps))
