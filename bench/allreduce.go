@@ -26,12 +26,12 @@ type AllReduceConfig struct {
 	Conns     int           `json:"conns"`
 	Hosts     int           `json:"hosts"`  // pretend that workers live on so many hosts, for shm; 0 is one
 	Budget    time.Duration `json:"budget"` // per size
-	Bind      string        `json:"bind"`   // where workers listen
+	Bind      []string      `json:"bind"`   // where each worker listens; by default on a free port of 127.0.0.1
 }
 
 // DefaultAllReduceConfig is two workers over TCP, from 4 KiB to 128 MiB.
 func DefaultAllReduceConfig() AllReduceConfig {
-	return AllReduceConfig{World: 2, Sizes: []int{4 << 10, 64 << 10, 1 << 20, 16 << 20, 128 << 20}, Transport: "tcp", Wire: "exact", Budget: time.Second, Bind: "127.0.0.1:0"}
+	return AllReduceConfig{World: 2, Sizes: []int{4 << 10, 64 << 10, 1 << 20, 16 << 20, 128 << 20}, Transport: "tcp", Wire: "exact", Budget: time.Second}
 }
 
 // Validate answers what cannot be timed.
@@ -75,8 +75,9 @@ type allReduceHello struct {
 	Members []ring.Member
 }
 
-// AllReduce starts worker processes, self with args, and hands each result to emit. A worker runs AllReduceWorker.
-func AllReduce(ctx context.Context, c AllReduceConfig, self string, args []string, emit func(AllReduceResult) error) error {
+// AllReduce starts worker processes, by the command line that command returns for each, and hands each result to emit. A worker
+// runs AllReduceWorker.
+func AllReduce(ctx context.Context, c AllReduceConfig, command func(worker int) []string, emit func(AllReduceResult) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type worker struct {
@@ -87,7 +88,8 @@ func AllReduce(ctx context.Context, c AllReduceConfig, self string, args []strin
 	var workers []worker
 	var members []ring.Member
 	for i := range c.World {
-		cmd := exec.CommandContext(ctx, self, args...)
+		line := command(i)
+		cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 		cmd.Stderr = os.Stderr
 		in, err := cmd.StdinPipe()
 		if err != nil {
@@ -155,7 +157,11 @@ func AllReduceWorker(ctx context.Context, in io.Reader, out io.Writer) (err erro
 			return err
 		}
 	}
-	l, err := ring.Listen(h.Config.Bind, lo)
+	bind := "127.0.0.1:0"
+	if h.Self < len(h.Config.Bind) {
+		bind = h.Config.Bind[h.Self]
+	}
+	l, err := ring.Listen(bind, lo)
 	if err != nil {
 		return err
 	}

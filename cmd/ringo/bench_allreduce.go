@@ -48,7 +48,8 @@ func (c *benchCmd) allReduce(e *env) error {
 	if err != nil {
 		return err
 	}
-	return bench.AllReduce(e.ctx, cfg, self, []string{"bench", allReduceJob, "--worker"}, func(r bench.AllReduceResult) error {
+	worker := func(int) []string { return []string{self, "bench", allReduceJob, "--worker"} }
+	return bench.AllReduce(e.ctx, cfg, worker, func(r bench.AllReduceResult) error {
 		if c.JSON {
 			return json.NewEncoder(e.out).Encode(r)
 		}

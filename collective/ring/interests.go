@@ -27,8 +27,11 @@ func (on *interests) add(rank int, l link, receive, send bool) {
 	}
 }
 
-func (on *interests) block(b bell, token uint32, d time.Duration) {
-	if !on.poll.wait(d) {
+func (on *interests) block(b bell, token uint32, d, spin time.Duration) {
+	if !on.poll.wait(d, spin) {
 		b.wait(token, d)
 	}
 }
+
+// spinFor is about what a sleep and a wake-up cost; longer would take a processor from those who have work.
+const spinFor = 10 * time.Microsecond

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -319,6 +320,9 @@ func (r *Ring) connect() {
 			plain = false
 		}
 	}
+	if n := len(r.neighbours()); n > 1 && n <= runtime.NumCPU() {
+		r.spin = spinFor
+	}
 	for _, p := range r.peer {
 		if p == nil {
 			continue
@@ -347,6 +351,17 @@ func (r *Ring) connect() {
 			all.close()
 		}
 	}
+}
+
+// neighbours are the members known to be on this host.
+func (r *Ring) neighbours() []int {
+	var on []int
+	for i := range r.opt.Members {
+		if r.opt.sameHost(i, r.self) {
+			on = append(on, i)
+		}
+	}
+	return on
 }
 
 func (r *Ring) makeLink(c net.Conn, plain bool) link {

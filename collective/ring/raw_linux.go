@@ -136,10 +136,16 @@ func (s *pollSet) add(fd int, read bool) {
 	s.fds = append(s.fds, unix.PollFd{Fd: int32(fd), Events: events})
 }
 
-// wait blocks until a descriptor is ready or d is over; without descriptors it returns false at once.
-func (s *pollSet) wait(d time.Duration) bool {
+// wait blocks until a descriptor is ready or d is over; without descriptors it returns false at once. Neighbours are often a few
+// microseconds away, less than going to sleep and being woken takes, so it looks for a moment first.
+func (s *pollSet) wait(d time.Duration, spin time.Duration) bool {
 	if len(s.fds) == 0 {
 		return false
+	}
+	for start := time.Now(); time.Since(start) < spin; {
+		if n, _ := unix.Poll(s.fds, 0); n > 0 {
+			return true
+		}
 	}
 	unix.Poll(s.fds, max(1, int(d/time.Millisecond)))
 	return true

@@ -12,6 +12,6 @@ func rawLink(net.Conn) link { return nil }
 
 type pollSet struct{}
 
-func (pollSet) reset()                  {}
-func (pollSet) add(int, bool)           {}
-func (pollSet) wait(time.Duration) bool { return false }
+func (pollSet) reset()                          {}
+func (pollSet) add(int, bool)                   {}
+func (pollSet) wait(d, spin time.Duration) bool { return false }

@@ -16,7 +16,8 @@ type Ring struct {
 	lst  *Listener // nil in a ring of one
 	peer []*peer   // by rank; nil at self
 	bell bell
-	shm  *shared // nil without shared memory
+	spin time.Duration // how long to look before sleeping
+	shm  *shared       // nil without shared memory
 
 	call    sync.Mutex    // held by the operation in progress
 	seq     atomic.Uint64 // operations begun
@@ -248,7 +249,7 @@ func (r *Ring) wait(token uint32, idle time.Time, on *interests) error {
 	}
 	r.waiting.Store(int32(on.rank))
 	start := time.Now()
-	on.block(r.bell, token, r.opt.Timeout/8)
+	on.block(r.bell, token, r.opt.Timeout/8, r.spin)
 	now := time.Now()
 	r.stats.waited.Add(int64(now.Sub(start)))
 	if err := r.failure(); err != nil {

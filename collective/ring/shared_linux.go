@@ -204,9 +204,6 @@ const (
 	futexWake = 1
 )
 
-// spinFor is about what a sleep and a wake-up cost; longer would take a processor from those who have work.
-const spinFor = 8 * time.Microsecond
-
 func (b *futexBell) wait(token uint32, d time.Duration) {
 	if b.spin {
 		for start := time.Now(); time.Since(start) < spinFor; {
