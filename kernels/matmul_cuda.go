@@ -127,12 +127,7 @@ func (p *deviceProduct) launch(c *DeviceCall) error {
 	if a.M == 0 || a.N == 0 || a.Batch.N == 0 {
 		return nil
 	}
-	packed := func(line int) int32 {
-		if line*p.dtype.Size()%16 == 0 {
-			return 1
-		}
-		return 0
-	}
+	packed := func(line int) int32 { return packs(line, 16/p.dtype.Size()) }
 	lda, ldb := p.lines()
 	a.LDA, a.LDB, a.PackedA, a.PackedB, a.End.Packed = int64(lda), int64(ldb), packed(lda), packed(ldb), packed(int(a.N))
 	tiles := ceilDiv(int(a.M), gemmTile) * ceilDiv(int(a.N), gemmTile)

@@ -1,0 +1,177 @@
+// Gradients of attention over bf16 on tensor cores (Dao, "FlashAttention-2", 2023, algorithm 2), in two kernels without
+// atomics: one sums dk and dv over queries, one dq over keys; both compute the scores again. With P = exp(S − lse) and
+// δ = rowsum(dy∘y) − dlse:
+//
+//   dv = Pᵀ·dy, dS = P∘(dy·vᵀ − δ), dq = scale·dS·k, dk = scale·dSᵀ·q
+//
+// 14·D FLOP per pair of query and key (five products, two of them twice); bound by tensor cores. The plain version is
+// attention.go.
+#include "attention_mma.cuh"
+
+// delta (B,H,T): one warp per row of a head.
+template <class T> DEVICE void attention_delta(const AttentionArgs &p) {
+  int64_t rows = (int64_t)p.batch * p.heads * p.queries;
+  int lane = threadIdx.x & 31, warps = blockDim.x >> 5;
+  for (int64_t i = (int64_t)blockIdx.x * warps + (threadIdx.x >> 5); i < rows; i += (int64_t)gridDim.x * warps) {
+    int t = (int)(i % p.queries), h = (int)(i / p.queries % p.heads), b = (int)(i / p.queries / p.heads);
+    const T *y = head_rows<const T>(p.y, p.y_row, p.queries, p.dim, b, h) + t * p.y_row;
+    const T *dy = head_rows<const T>(p.dy, p.y_row, p.queries, p.dim, b, h) + t * p.y_row;
+    float s = 0.f;
+    for (int d = lane; d < p.dim; d += 32) s += to_float(y[d]) * to_float(dy[d]);
+    s = warp_sum(s);
+    if (lane == 0) p.delta[i] = p.dlse ? s - p.dlse[i] : s;
+  }
+}
+
+// One block per tile of 64·MT keys, key head and sequence; the queries of all heads that read it pass by in tiles of BR, multiplied STEP
+// at a time. Scores are transposed, (keys, queries), so that both sums find their weights in registers.
+template <int D, int MT, int BR, int STEP> DEVICE void attend_dkv(const AttentionArgs &p) {
+  typedef HeadRows<D> Rows;
+  const int BC = 64 * MT, NT = STEP / 8, tile = BR * Rows::pitch;
+  DYN_SHARED(uint4, ks);
+  uint4 *vs = ks + BC * Rows::pitch, *qs = vs + BC * Rows::pitch, *dys = qs + 2 * tile;
+  float *lse = (float *)(dys + 2 * tile), *delta = lse + 2 * BR;
+  int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane / 4, t = lane % 4;
+  int s0 = blockIdx.x * BC, group = blockIdx.y, b = blockIdx.z, heads = p.heads / p.kv_heads;
+  // Query t sees keys up to t + first: the first query that sees this tile.
+  int start = max(0, s0 - p.first) / BR * BR, tiles = max(0, (p.queries - start + BR - 1) / BR), total = tiles * heads;
+  Rows::load(ks, head_rows<const bf16>(p.k, p.kv_row, p.keys, p.dim, b, group), p.kv_row, s0, BC, p.keys, p.dim);
+  Rows::load(vs, head_rows<const bf16>(p.v, p.kv_row, p.keys, p.dim, b, group), p.kv_row, s0, BC, p.keys, p.dim);
+
+  // bring starts copies of tile i of the queries, and reads its statistics.
+#define BRING(i)                                                                                                            \
+  do {                                                                                                                      \
+    int h_ = group * heads + (i) / tiles, t_ = start + (i) % tiles * BR, to_ = (i) & 1;                                     \
+    Rows::load(qs + to_ * tile, head_rows<const bf16>(p.q, p.q_row, p.queries, p.dim, b, h_), p.q_row, t_, BR, p.queries, p.dim);    \
+    Rows::load(dys + to_ * tile, head_rows<const bf16>(p.dy, p.y_row, p.queries, p.dim, b, h_), p.y_row, t_, BR, p.queries, p.dim); \
+    for (int r_ = threadIdx.x; r_ < BR; r_ += ATTENTION_THREADS) {                                                          \
+      int64_t at_ = ((int64_t)b * p.heads + h_) * p.queries + t_ + r_;                                                      \
+      bool there_ = t_ + r_ < p.queries;                                                                                    \
+      lse[to_ * BR + r_] = there_ ? p.lse[at_] * LOG2_E : 0.f;                                                              \
+      delta[to_ * BR + r_] = there_ ? p.delta[at_] : 0.f;                                                                   \
+    }                                                                                                                       \
+  } while (0)
+
+  if (total > 0) BRING(0);
+  copy_async_commit();
+  float dk[MT][D / 8][4], dv[MT][D / 8][4], scale = p.scale * LOG2_E;
+  zero(dk);
+  zero(dv);
+  for (int i = 0; i < total; i++) {
+    copy_async_wait<0>();
+    __syncthreads(); // tile i is there; the other one has been read by all
+    if (i + 1 < total) BRING(i + 1);
+    copy_async_commit();
+    const uint4 *q = qs + (i & 1) * tile, *dy = dys + (i & 1) * tile;
+    int t0 = start + i % tiles * BR;
+#pragma unroll
+    for (int part = 0; part < BR; part += STEP) {
+      const float *l = lse + (i & 1) * BR + part, *d = delta + (i & 1) * BR + part;
+      float s[MT][NT][4], dp[MT][NT][4];
+      scores<D, MT, NT>(s, ks, warp * 16 * MT, q, part);
+#pragma unroll
+      for (int j = 0; j < NT; j++)
+#pragma unroll
+        for (int c = 0; c < 2; c++) {
+          int col = 8 * j + 2 * t + c, query = t0 + part + col;
+          int seen = query < p.queries ? seen_by(p, p.first, query) - s0 - warp * 16 * MT - g : -BC;
+#pragma unroll
+          for (int m = 0; m < MT; m++)
+#pragma unroll
+            for (int r = 0; r < 2; r++) s[m][j][2 * r + c] = 16 * m + 8 * r < seen ? weight(s[m][j][2 * r + c] * scale, l[col]) : 0.f;
+        }
+      gather<D, MT, NT>(dv, s, dy, part);
+      scores<D, MT, NT>(dp, vs, warp * 16 * MT, dy, part);
+#pragma unroll
+      for (int j = 0; j < NT; j++)
+#pragma unroll
+        for (int c = 0; c < 4; c++)
+#pragma unroll
+          for (int m = 0; m < MT; m++) s[m][j][c] *= dp[m][j][c] - d[8 * j + 2 * t + c % 2];
+      gather<D, MT, NT>(dk, s, q, part);
+    }
+  }
+#undef BRING
+  copy_async_wait<0>();
+  __syncthreads(); // where there was no query, the copies of k and v are still on their way into what put uses
+  float one[MT][2], scaled[MT][2];
+#pragma unroll
+  for (int m = 0; m < MT; m++) one[m][0] = one[m][1] = 1.f, scaled[m][0] = scaled[m][1] = p.scale;
+  put<D, MT>(dk, scaled, ks, warp * 16 * MT, head_rows<bf16>(p.dk, p.kv_row, p.keys, p.dim, b, group), p.kv_row, s0, p.keys, p.dim);
+  put<D, MT>(dv, one, vs, warp * 16 * MT, head_rows<bf16>(p.dv, p.kv_row, p.keys, p.dim, b, group), p.kv_row, s0, p.keys, p.dim);
+}
+
+// One block per tile of 64·MT queries, head and sequence; keys pass by in tiles of BC.
+template <int D, int MT, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
+  typedef HeadRows<D> Rows;
+  const int BR = 64 * MT, NT = BC / 8, tile = BC * Rows::pitch;
+  DYN_SHARED(uint4, qs);
+  uint4 *dys = qs + BR * Rows::pitch, *ks = dys + BR * Rows::pitch, *vs = ks + 2 * tile;
+  int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, g = lane / 4, t = lane % 4;
+  int h = blockIdx.y, b = blockIdx.z, t0 = (gridDim.x - 1 - blockIdx.x) * BR, row0 = t0 + warp * 16 * MT + g;
+  int group = h / (p.heads / p.kv_heads);
+  const bf16 *k = head_rows<const bf16>(p.k, p.kv_row, p.keys, p.dim, b, group);
+  const bf16 *v = head_rows<const bf16>(p.v, p.kv_row, p.keys, p.dim, b, group);
+  int most = seen_by(p, p.first, min(t0 + BR, p.queries) - 1), least = seen_by(p, p.first, t0);
+  Rows::load(qs, head_rows<const bf16>(p.q, p.q_row, p.queries, p.dim, b, h), p.q_row, t0, BR, p.queries, p.dim);
+  Rows::load(dys, head_rows<const bf16>(p.dy, p.y_row, p.queries, p.dim, b, h), p.y_row, t0, BR, p.queries, p.dim);
+  Rows::load(ks, k, p.kv_row, 0, BC, most, p.dim);
+  Rows::load(vs, v, p.kv_row, 0, BC, most, p.dim);
+  copy_async_commit();
+  float dq[MT][D / 8][4], lse[MT][2], delta[MT][2], scale = p.scale * LOG2_E;
+  zero(dq);
+#pragma unroll
+  for (int i = 0; i < MT; i++)
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+      int row = row0 + 16 * i + 8 * r;
+      int64_t at = ((int64_t)b * p.heads + h) * p.queries + row;
+      lse[i][r] = row < p.queries ? p.lse[at] * LOG2_E : 0.f;
+      delta[i][r] = row < p.queries ? p.delta[at] : 0.f;
+    }
+  for (int from = 0, at = 0; from < most; from += BC, at ^= 1) {
+    copy_async_wait<0>();
+    __syncthreads(); // this tile is there; the other one has been read by all
+    if (from + BC < most) {
+      Rows::load(ks + (at ^ 1) * tile, k, p.kv_row, from + BC, BC, most, p.dim);
+      Rows::load(vs + (at ^ 1) * tile, v, p.kv_row, from + BC, BC, most, p.dim);
+    }
+    copy_async_commit();
+    float s[MT][NT][4], dp[MT][NT][4];
+    scores<D, MT, NT>(s, qs, warp * 16 * MT, ks + at * tile);
+    scores<D, MT, NT>(dp, dys, warp * 16 * MT, vs + at * tile);
+    bool masked = from + BC > least;
+#pragma unroll
+    for (int i = 0; i < MT; i++)
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        int seen = masked ? seen_by(p, p.first, row0 + 16 * i + 8 * r) - from - 2 * t : BC;
+#pragma unroll
+        for (int j = 0; j < NT; j++)
+#pragma unroll
+          for (int c = 0; c < 2; c++) {
+            float w = 8 * j + c < seen ? weight(s[i][j][2 * r + c] * scale, lse[i][r]) : 0.f;
+            s[i][j][2 * r + c] = w * (dp[i][j][2 * r + c] - delta[i][r]);
+          }
+      }
+    gather<D, MT, NT>(dq, s, ks + at * tile);
+  }
+  float scaled[MT][2];
+#pragma unroll
+  for (int i = 0; i < MT; i++) scaled[i][0] = scaled[i][1] = p.scale;
+  put<D, MT>(dq, scaled, qs, warp * 16 * MT, head_rows<bf16>(p.dq, p.q_row, p.queries, p.dim, b, h), p.q_row, t0, p.queries, p.dim);
+}
+
+KERNEL(attention_delta_f32, 256, (AttentionArgs p)) { attention_delta<float>(p); }
+KERNEL(attention_delta_bf16, 256, (AttentionArgs p)) { attention_delta<bf16>(p); }
+
+// The tiles are those of attentionTiles in attention_cuda.go.
+#define ATTENTION_GRAD(D, MT, BR, STEP, MQ, BC)                                                         \
+  KERNEL(attention_dkv_bf16_##D, ATTENTION_THREADS, (AttentionArgs p)) { attend_dkv<D, MT, BR, STEP>(p); } \
+  KERNEL(attention_dq_bf16_##D, ATTENTION_THREADS, (AttentionArgs p)) { attend_dq<D, MQ, BC>(p); }
+
+ATTENTION_GRAD(32, 2, 32, 32, 2, 32)
+ATTENTION_GRAD(64, 2, 32, 16, 2, 32)
+ATTENTION_GRAD(80, 1, 32, 32, 2, 32)
+ATTENTION_GRAD(96, 1, 32, 32, 2, 32)
+ATTENTION_GRAD(128, 1, 32, 32, 1, 32)
