@@ -27,7 +27,8 @@ type Options struct {
 	// Trace takes one line per event worth telling.
 	Trace io.Writer
 
-	bug bug
+	bug    bug
+	script func(*world) (end time.Duration) // instead of faults by seed
 }
 
 // bug is a fault planted in the step protocol, to see whether the checks find it.
@@ -127,7 +128,11 @@ func Run(o Options) Result {
 	if w.opt.Witness {
 		w.after(w.upTo(300*time.Millisecond), func() { w.startHost("", true, false) })
 	}
-	end := w.plan()
+	plan := w.plan
+	if o.script != nil {
+		plan = func() time.Duration { return o.script(w) }
+	}
+	end := plan()
 	for w.now < end && w.healthy() && w.queue.next() {
 	}
 	if w.healthy() {

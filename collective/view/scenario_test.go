@@ -55,6 +55,30 @@ func TestMinorityWaitsAndRejoins(t *testing.T) {
 	require.Equal(t, Member, n.hosts["a"].State())
 }
 
+// Five hosts cut into three and two: the three go on, the two wait and come back; at no time are there two views of one epoch.
+func TestFiveHostsCutInTwo(t *testing.T) {
+	t.Parallel()
+	n := newNet(t)
+	for i, id := range []string{"a", "b", "c", "d", "e"} {
+		n.add(id, i == 0)
+		n.workers(id, fmt.Sprint(i))
+	}
+	n.pass(time.Second)
+	n.is("e", "4 a b c d e | 0 1 2 3 4")
+	small := func(id string) bool { return id <= "b" }
+	n.cut = func(from, to string) bool { return small(from) != small(to) }
+	n.pass(4 * time.Second)
+	n.is("c", "5 c d e | 2 3 4")
+	n.is("a", "4 a b c d e | 0 1 2 3 4")
+	require.Equal(t, Waiting, n.hosts["b"].State())
+	n.cut = func(string, string) bool { return false }
+	n.pass(time.Second)
+	for _, id := range n.order {
+		n.is(id, "6 c d e a b | 2 3 4 0 1")
+		require.Equal(t, Member, n.hosts[id].State())
+	}
+}
+
 // Of two hosts the first goes on alone at once; the second waits for ever rather than guess.
 func TestTwoHosts(t *testing.T) {
 	t.Parallel()
