@@ -28,7 +28,7 @@ func TestInABrowser(t *testing.T) {
 	b := openPage(t, "http://"+s.Addr()+"/")
 	dom := ""
 	require.Eventually(t, func() bool {
-		dom = b.eval("document.documentElement.outerHTML")
+		dom = b.eval("document.documentElement ? document.documentElement.outerHTML : ''")
 		return strings.Contains(dom, `class="valid"`) && strings.Contains(dom, "worker 2 died")
 	}, 20*time.Second, 20*time.Millisecond)
 	for _, want := range []string{

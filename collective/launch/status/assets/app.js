@@ -105,7 +105,7 @@ function plot() {
 
 const say = (text, ok) => { $("link").textContent = text; $("link").className = ok ? "good" : "bad"; };
 let due = false;
-function redraw() { if (!due) { due = true; requestAnimationFrame(() => { due = false; plot(); }); } }
+function redraw() { if (!due) { due = true; setTimeout(() => { due = false; plot(); }, 40); } }
 const stream = new EventSource("events");
 stream.onopen = () => say("live", true);
 stream.onerror = () => say("no connection; the job may have ended", false);
