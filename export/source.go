@@ -121,7 +121,7 @@ func (s *Source) Read(param string, dst []byte) error {
 }
 
 // Inference returns the form that runtimes run, batch norm folded.
-func (s *Source) Inference() (*Inference, error) { return Fold(Forward(s.Model, s)) }
+func (s *Source) Inference() (*Inference, error) { return Fold(withoutFakes(Forward(s.Model, s))) }
 
 // Metadata is what a file should say of where it comes from and how its inputs are made, as text by key.
 func (s *Source) Metadata() map[string]string {

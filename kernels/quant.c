@@ -15,6 +15,7 @@ typedef struct {
   long count, inner, scales, per; // slices; per: slices or pieces per task
   int type;
 } linear_job;
+typedef struct { const rg_fake *s; const float *x, *lo, *hi, *dy; float *y; } fake_job;
 #define RG_SELF "quant.c"
 #include "rg_multi.h"
 
@@ -40,6 +41,21 @@ void rg_quantize(const float *x, long count, long inner, const float *scale, con
 void rg_dequantize(const void *q, int type, long count, long inner, const float *scale, const void *zero, long scales, float *y) {
   linear_job j = {.q = q, .y = y, .scale = scale, .zero = zero, .count = count, .inner = inner, .scales = scales, .type = type};
   rg_parallel(linear_tasks(&j), dequantize_task, &j);
+}
+
+// A task is a stretch of CHUNK elements of the whole tensor, which may begin and end inside slices.
+static void fake_task(void *ctx, long i) {
+  const fake_job *j = ctx;
+  long all = j->s->count * j->s->inner, end = rg_min(all, (i + 1) * CHUNK);
+  for (long at = i * CHUNK; at < end;) {
+    long slice = at / j->s->inner, stop = rg_min(end, (slice + 1) * j->s->inner);
+    RG_DISPATCH(fake)(j, slice % j->s->ranges, at, stop);
+    at = stop;
+  }
+}
+void rg_fake_quantize(const rg_fake *s, const float *x, const float *lo, const float *hi, const float *dy, float *y) {
+  fake_job j = {s, x, lo, hi, dy, y};
+  rg_parallel(rg_ceil_div(s->count * s->inner, CHUNK), fake_task, &j);
 }
 
 // Limits of stretches of CHUNK numbers are found in parallel, then joined; minimum and maximum have no order.
@@ -109,6 +125,30 @@ static void RG_NAME(quantize)(const linear_job *j, long slice, long from, long t
     RG_NAME(bytes) b = __builtin_convertvector(q, RG_NAME(bytes));
     memcpy(y + i, &b, (size_t)rg_min(to - i, RG_WIDTH));
 #endif
+  }
+}
+
+static void RG_NAME(fake)(const fake_job *j, long range, long from, long to) {
+  float hi = j->hi[range] > 0 ? j->hi[range] : 0, lo = j->lo[range] < 0 ? j->lo[range] : 0, zero = 0, least = -127;
+  if (j->s->symmetric) {
+    lo = -hi;
+  }
+  float scale = j->s->symmetric ? hi / 127 : (hi - lo) / 255;
+  if (j->dy) {
+    int open = !(hi > lo); // an empty range lets all through
+    for (long i = from; i < to; i++) j->y[i] = open || (j->x[i] >= lo && j->x[i] <= hi) ? j->dy[i] : 0;
+    return;
+  }
+  if (!(scale > 0)) {
+    memcpy(j->y + from, j->x + from, (size_t)(to - from) * sizeof(float));
+    return;
+  }
+  if (!j->s->symmetric) least = -128, zero = -128 - lo / scale + 12582912.0f - 12582912.0f; // rounded to even
+  const vf s = v_set(scale), a = v_set(least - zero), b = v_set(127 - zero);
+  for (long i = from; i < to; i += RG_WIDTH) {
+    vf v = v_load(j->x + i, to - i, 0) / s;
+    v = v_min(v_max(v, a), b);
+    v_store(j->y + i, (v + 12582912.0f - 12582912.0f) * s, to - i);
   }
 }
 

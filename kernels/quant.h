@@ -53,6 +53,10 @@ void rg_q8_cap(int kind);
 void rg_quantize(const float *x, long count, long inner, const float *scale, const uint8_t *zero, long scales, int u8, uint8_t *q);
 void rg_dequantize(const void *q, int type, long count, long inner, const float *scale, const void *zero, long scales, float *y);
 
+// fake_quantize and, where dy is given, its gradient: count slices of inner elements, slice i with range i % ranges.
+typedef struct { long count, inner, ranges; int symmetric; } rg_fake;
+void rg_fake_quantize(const rg_fake *s, const float *x, const float *lo, const float *hi, const float *dy, float *y);
+
 // ONNX DynamicQuantizeLinear: the range of x, with 0 in it, over 255 steps.
 void rg_dynamic_quantize(const float *x, long n, uint8_t *q, float *scale, uint8_t *zero);
 

@@ -6,6 +6,8 @@ package kernels
 // #cgo nocallback rg_quantize
 // #cgo noescape rg_dynamic_quantize
 // #cgo nocallback rg_dynamic_quantize
+// #cgo noescape rg_fake_quantize
+// #cgo nocallback rg_fake_quantize
 // #cgo noescape rg_dequantize
 // #cgo nocallback rg_dequantize
 // #cgo noescape rg_q8_maxpool
@@ -65,8 +67,25 @@ func init() {
 		x, n, q, scale, zero := floats(c.In[0]), C.long(c.In[0].Shape.Size()), octets(c.Out[0]), floats(c.Out[1]), octets(c.Out[2])
 		return func() { C.rg_dynamic_quantize(x, n, q, scale, zero) }
 	})
+	registerFast("fake_quantize", bindFakeQuantize)
+	registerFast("fake_quantize_grad", bindFakeQuantize)
 	registerFast("qmaxpool2d", bindQMaxPool)
 	registerFast("qembedding", bindQEmbedding)
+}
+
+func bindFakeQuantize(c *Call) func() {
+	a, _ := c.Attrs.(graph.FakeQuantize)
+	count, inner, ok := scaleSlices(graph.Quantize{Axis: a.Axis}, c.In[0].Shape, c.In[1].Shape)
+	if !ok || !allDType(tensor.F32, c.In, c.Out) {
+		return nil
+	}
+	s := C.rg_fake{count: C.long(count), inner: C.long(inner), ranges: C.long(c.In[1].Shape.Size()), symmetric: flag(a.Symmetric)}
+	x, lo, hi, y := floats(c.In[0]), floats(c.In[1]), floats(c.In[2]), floats(c.Out[0])
+	var dy *C.float
+	if len(c.In) == 4 {
+		dy = floats(c.In[3])
+	}
+	return func() { C.rg_fake_quantize(&s, x, lo, hi, dy, y) }
 }
 
 func bindQMaxPool(c *Call) func() {

@@ -13,6 +13,7 @@ type net struct {
 	cfg      *Config
 	dt       tensor.DType
 	training bool
+	qat      bool // quantization-aware: see qat.go
 
 	rng      *graph.Value // I64 (3); nil without dropout
 	dropouts uint32       // dropout layers so far: each draws from a key of its own

@@ -85,7 +85,9 @@ type Model struct {
 	// DType is the float type of parameters and activations: F32 unless changed before the first graph is
 	// built. F64 serves checks against references.
 	DType tensor.DType
-	arch  *architecture
+	// QAT rounds inputs and weights of products to 8 bits in every graph; see qat.go. Set before the first graph is built.
+	QAT  bool
+	arch *architecture
 }
 
 // New completes cfg with the model's defaults and checks it; the keys that come from the data set must be
@@ -125,7 +127,7 @@ func (m *Model) Loss(g *graph.Graph, batch int, training bool) error {
 	if batch < 1 {
 		return fmt.Errorf("%s: a batch of %d samples per lane, expected at least 1", m.Name, batch)
 	}
-	n := &net{Graph: g, cfg: &m.Config, dt: m.DType, training: training}
+	n := &net{Graph: g, cfg: &m.Config, dt: m.DType, qat: m.QAT, training: training}
 	in := m.inputs(g, batch, m.Context)
 	name, shape := Labels, tensor.Shape{batch}
 	if m.arch.language {
@@ -154,7 +156,7 @@ func (m *Model) Forward(g *graph.Graph, batch, seq int) error {
 	if batch < 1 || (m.arch.language && (seq < 1 || seq > m.Context)) {
 		return fmt.Errorf("%s: forward over batch %d and %d tokens, expected at least 1 of each and at most %d tokens", m.Name, batch, seq, m.Context)
 	}
-	n := &net{Graph: g, cfg: &m.Config, dt: m.DType}
+	n := &net{Graph: g, cfg: &m.Config, dt: m.DType, qat: m.QAT}
 	g.Output(Logits, m.arch.logits(n, m.inputs(g, batch, seq)))
 	return nil
 }
@@ -169,7 +171,7 @@ func (m *Model) Decode(g *graph.Graph, batch, cacheLen int) error {
 	case batch < 1 || cacheLen < 1 || cacheLen > m.Context:
 		return fmt.Errorf("%s: decoding batch %d with a cache of %d tokens, expected at least 1 of each and at most the context, %d", m.Name, batch, cacheLen, m.Context)
 	}
-	n := &net{Graph: g, cfg: &m.Config, dt: m.DType, cache: cacheLen}
+	n := &net{Graph: g, cfg: &m.Config, dt: m.DType, qat: m.QAT, cache: cacheLen}
 	in := m.inputs(g, batch, 1)
 	n.pos = g.Input(Position, tensor.I32)
 	g.Output(Logits, m.arch.logits(n, in))

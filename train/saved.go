@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"ringo/models"
+	"ringo/train/config"
 )
 
 // Saved is a model as a checkpoint has it, its weights still in the file.
@@ -25,5 +26,10 @@ func OpenSaved(path string) (*Saved, error) {
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint %s: %w", c.Dir, err)
 	}
+	cfg, err := config.Parse(c.Path(stateFile), []byte(s.Config), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	m.QAT = cfg.Train.QAT
 	return &Saved{State: s, Model: m, Dir: c.Dir, Weights: c.Path(modelFile), SHA256: c.Files[modelFile].SHA256}, nil
 }

@@ -94,6 +94,7 @@ func New(cfg *config.Config, o Options) (_ *Trainer, err error) {
 	if t.Model, err = fit(cfg.Model, t.train); err != nil {
 		return nil, cfg.Locate(err)
 	}
+	t.Model.QAT = cfg.Train.QAT
 	threads := o.Threads
 	if threads == 0 {
 		threads = cfg.Train.Threads

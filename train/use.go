@@ -38,6 +38,7 @@ func Open(path, device string, threads int) (_ *Trained, err error) {
 	if u.Model, err = models.New(s.Model); err != nil {
 		return nil, fmt.Errorf("checkpoint %s: %w", c.Dir, err)
 	}
+	u.Model.QAT = u.Config.Train.QAT
 	if u.device, err = backend.Open(device, backend.Options{Threads: threads}); err != nil {
 		return nil, err
 	}

@@ -85,6 +85,9 @@ func (c *exportCmd) exportInt8(e *env) (err error) {
 	if err != nil {
 		return err
 	}
+	if o.Ranges, err = quant.Trained(s.Model, s); err != nil {
+		return err
+	}
 	if err := c.knownLayers(inf, o.KeepFloat); err != nil {
 		return err
 	}

@@ -13,15 +13,16 @@ import (
 
 // Options of a quantization; Default fills in what is usual.
 type Options struct {
-	Activation tensor.DType // I8 or U8
-	Method     string       // auto (per layer, by measured error) or one of Methods
-	Percentile float64      // of the percentile calibration
-	Batches    int          // calibration batches
-	Rows       int          // samples in each
-	Smooth     bool         // SmoothQuant: move outliers of normalised activations into weights, as far as it measurably helps
-	GPTQ       bool         // round weights so that the errors of a row make up for one another
-	Dynamic    bool         // take activations' ranges from each batch at run time
-	KeepFloat  []string     // weights of layers that stay float
+	Activation tensor.DType     // I8 or U8
+	Method     string           // auto (per layer, by measured error) or one of Methods
+	Percentile float64          // of the percentile calibration
+	Batches    int              // calibration batches
+	Rows       int              // samples in each
+	Smooth     bool             // SmoothQuant: move outliers of normalised activations into weights, as far as it measurably helps
+	GPTQ       bool             // round weights so that the errors of a row make up for one another
+	Dynamic    bool             // take activations' ranges from each batch at run time
+	KeepFloat  []string         // weights of layers that stay float
+	Ranges     map[string]Range // trained ranges of inputs by weight, which are taken as they are; see Trained
 	Progress   func(what string, done, total int)
 }
 
@@ -70,7 +71,7 @@ func Quantize(b backend.Backend, inf *export.Inference, ds data.Dataset, o Optio
 	if err != nil {
 		return nil, err
 	}
-	if o.Smooth {
+	if o.Smooth && len(o.Ranges) == 0 { // trained ranges are those of the norms as they are
 		if err := m.smooth(b, obs, nodes, o); err != nil {
 			return nil, err
 		}
@@ -124,6 +125,11 @@ func (m *Model) weights() export.Weights { return overlay{m.Float.Weights, m.Ten
 
 // chooseRange tries the calibrations that o allows and keeps the one whose integer layer comes closest to the float one.
 func (m *Model) chooseRange(b backend.Backend, l *Layer, x *observed, n *graph.Node, o Options) error {
+	if r, ok := o.Ranges[l.Weight]; ok && !l.Dynamic {
+		x = &observed{histogram: histogram{lo: r.Lo, hi: r.Hi}, sample: x.sample}
+		o.Method = "minmax"
+		defer func() { l.In.Method = "trained" }()
+	}
 	candidates := []string{o.Method}
 	if o.Method == "auto" {
 		candidates = Methods()

@@ -86,6 +86,13 @@ func TestReal(t *testing.T) {
 			require.NoError(t, f.Save(export.OS{}, filepath.Join(dir, name)))
 		}
 	}
+	if inf.MaxSeq > 0 {
+		q8, err := quant.WeightOnly(inf)
+		require.NoError(t, err)
+		s, err := quant.Evaluate(b, q8, valid, rows, limit, nil)
+		require.NoError(t, err)
+		fmt.Printf("q8_0 perplexity %.5f, %+.4f %%\n", s.Perplexity, 100*(s.Perplexity/float.Perplexity-1))
+	}
 	got, err := quant.Evaluate(b, m.Inference(), valid, rows, limit, nil)
 	require.NoError(t, err)
 	fmt.Printf("int8  %+v\n", got)

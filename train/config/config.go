@@ -45,6 +45,7 @@ type Train struct {
 	SaveEvery   int     `yaml:"save_every"`   // steps between checkpoints; 0: only at the end
 	Keep        int     `yaml:"keep"`         // checkpoints kept; 0: all
 	EMA         float64 `yaml:"ema"`          // decay of the weights' moving average, in [0,1); 0: none
+	QAT         bool    `yaml:"qat"`          // round inputs and weights of products to 8 bits, as the int8 export will
 	EarlyStop   int     `yaml:"early_stop"`   // stop after so many evaluations without improvement; 0: never
 	Sample      int     `yaml:"sample"`       // tokens of text generated at the end of a text run
 }
