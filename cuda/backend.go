@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -87,17 +88,12 @@ func (b *Backend) Close() error {
 		return err
 	}
 	defer b.d.leave()
+	errs := []error{b.d.compute.Synchronize(), b.d.copies.Synchronize(), b.d.free(b.d.products.workspace)}
 	for _, m := range b.d.modules {
-		if err := m.Unload(); err != nil {
-			return err
-		}
+		errs = append(errs, m.Unload())
 	}
-	for _, s := range []*cu.Stream{&b.d.compute, &b.d.copies} {
-		if err := s.Synchronize(); err != nil {
-			return err
-		}
-	}
-	return b.d.ordinal.ReleasePrimaryCtx()
+	errs = append(errs, b.d.compute.Destroy(), b.d.copies.Destroy(), b.d.ordinal.ReleasePrimaryCtx())
+	return errors.Join(errs...)
 }
 
 // Storage keeps activations in what products round to: a GPU's memory and its bandwidth are what limits a step.

@@ -26,3 +26,12 @@ func TestDevicesThatAreNotThere(t *testing.T) {
 	require.Equal(t, "cpu", b.Name())
 	require.Contains(t, b.Describe(), "no GPU is used: device cuda: this process already uses the CUDA driver")
 }
+
+// A backend that was closed leaves the device to the next.
+func TestCloseAndOpenAgain(t *testing.T) {
+	for range 3 {
+		b, err := backend.Open("soft", backend.Options{})
+		require.NoError(t, err)
+		require.NoError(t, b.Close())
+	}
+}
