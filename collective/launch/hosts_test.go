@@ -213,7 +213,7 @@ func TestWorkersEndWithTheirLauncher(t *testing.T) {
 	t.Parallel()
 	mark := fmt.Sprintf("RINGO_TEST_MARK=%d", os.Getpid())
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), envLauncher+"=1", mark)
+	cmd.Env = append(os.Environ(), envLauncher+`={"Workers":2,"Steps":1000000,"Pause":1000000}`, mark)
 	var out safe
 	cmd.Stdout = &out
 	require.NoError(t, cmd.Start())

@@ -3,6 +3,7 @@ package launch
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -37,23 +38,42 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if os.Getenv(envLauncher) != "" {
-		launcherProcess()
+	if r := os.Getenv(envLauncher); r != "" {
+		launcherProcess(r)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// envLauncher makes this test binary a launcher of two workers, to be killed.
+// envLauncher makes this test binary a launcher, to be killed or put into a network namespace; its value is a recipe.
 const envLauncher = "RINGO_TEST_LAUNCHER"
 
-func launcherProcess() {
-	cfg := DefaultConfig()
-	cfg.Job, cfg.Key, cfg.Workers, cfg.Output = "toy", make([]byte, 32), 2, os.Stdout
+// recipe is what such a launcher does.
+type recipe struct {
+	Bind    string
+	Join    []string
+	Workers int
+	Witness bool
+	Steps   int
+	Pause   time.Duration
+}
+
+func launcherProcess(text string) {
+	var r recipe
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		panic(err)
+	}
 	os.Unsetenv(envLauncher)
-	cfg.Command = toyCommand(1_000_000, time.Millisecond)
-	_, err := Run(context.Background(), cfg)
-	fmt.Println(err)
-	os.Exit(1)
+	cfg := DefaultConfig()
+	cfg.Job, cfg.Key, cfg.Workers, cfg.Witness, cfg.Output = "toy", make([]byte, 32), r.Workers, r.Witness, os.Stdout
+	cfg.Join, cfg.Log = r.Join, slog.New(slog.NewTextHandler(os.Stdout, nil))
+	if r.Bind != "" {
+		cfg.Bind = r.Bind
+	}
+	cfg.Event = func(line []byte, _ bool) { fmt.Printf("event %s\n", line) }
+	cfg.Command = toyCommand(r.Steps, r.Pause)
+	result, err := Run(context.Background(), cfg)
+	fmt.Printf("result %v %s %v\n", result.Done, result.Data, err)
+	os.Exit(0)
 }
 
 var errUsage = errors.New("settings that make no sense")

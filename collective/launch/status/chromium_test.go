@@ -48,5 +48,7 @@ func TestInABrowser(t *testing.T) {
 	require.Eventually(t, func() bool { return b.eval(`document.querySelector(".train").getAttribute("d")`) != before }, 10*time.Second, 20*time.Millisecond,
 		"the curve grows while one looks")
 	require.NoError(t, s.Close())
-	require.Eventually(t, func() bool { return strings.Contains(b.eval(`document.getElementById("link").textContent`), "no connection") }, 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool {
+		return strings.Contains(b.eval(`document.getElementById("link").textContent`), "no connection")
+	}, 10*time.Second, 20*time.Millisecond)
 }
