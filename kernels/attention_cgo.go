@@ -2,10 +2,6 @@
 
 package kernels
 
-// #cgo noescape rg_attention
-// #cgo nocallback rg_attention
-// #cgo noescape rg_attention_grad
-// #cgo nocallback rg_attention_grad
 // #cgo noescape rg_attention_cached
 // #cgo nocallback rg_attention_cached
 // #cgo noescape rg_kv_write
@@ -57,7 +53,7 @@ func bindAttention(c *Call) func() {
 	}
 	args := attentionArgs(c.Attrs.(graph.Attention), c.In)
 	args.y, args.lse = f32(c.Out[0]), f32(c.Out[1])
-	return func() { C.rg_attention(args) }
+	return single(c, C.rg_attention, args)
 }
 
 func bindAttentionGrad(c *Call) func() {
@@ -71,7 +67,7 @@ func bindAttentionGrad(c *Call) func() {
 		args.dlse = f32(c.In[3+n])
 	}
 	args.dq, args.dk, args.dv = splitPointers(attentionSizes(a, c.In[1:1+n]), c.Out)
-	return func() { C.rg_attention_grad(args) }
+	return single(c, C.rg_attention_grad, args)
 }
 
 func bindAttentionCached(c *Call) func() {

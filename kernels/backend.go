@@ -104,13 +104,13 @@ func (s *store) bind(p *plan.Program) (region []byte, err error) {
 	return a.Bytes, nil
 }
 
-// exec is a program bound to memory: one function per instruction.
+// exec is a program bound to memory.
 type exec struct {
 	p       *plan.Program
 	mem     [4][]byte // per region; Persist only where this program brought it
 	store   *store
 	work    *Arena
-	runs    []func()
+	calls   *sequence // one per instruction
 	outs    [][]View
 	partial []partial
 	grad    View
@@ -152,6 +152,8 @@ func (c *CPU) Compile(p *plan.Program, s backend.Store) (backend.Executable, err
 }
 
 func (e *exec) bind(reference bool) error {
+	var runs []func()
+	var natives []native
 	for i := range e.p.Instrs {
 		in := &e.p.Instrs[i]
 		call := &Call{Op: in.Op.Name, Attrs: in.Attrs, Precision: e.p.Precision}
@@ -166,9 +168,10 @@ func (e *exec) bind(reference bool) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", in.Name, err)
 		}
-		e.runs = append(e.runs, run)
+		runs, natives = append(runs, run), append(natives, call.native)
 		e.outs = append(e.outs, call.Out)
 	}
+	e.calls = newSequence(runs, natives)
 	return nil
 }
 
@@ -216,9 +219,7 @@ func (e *exec) Fetch(name string, raw []byte) error {
 // Run holds the OS thread: per-thread scratch and tile state of the kernels stay in place.
 func (e *exec) Run(from, to int) error {
 	runtime.LockOSThread()
-	for _, run := range e.runs[from:to] {
-		run()
-	}
+	e.calls.run(from, to)
 	runtime.UnlockOSThread()
 	return nil
 }

@@ -41,7 +41,12 @@ type Call struct {
 	Precision tensor.DType
 	// Const says which inputs hold what they always will when the call is bound: a kernel may pack them then. Nil: none.
 	Const []bool
+	// native is what the function that a Fast returns will call, where that is one C function with one argument.
+	native native
 }
+
+// native is a C function of one pointer, and that pointer; both lie outside Go's heap. fn is nil where there is none.
+type native struct{ fn, arg unsafe.Pointer }
 
 // Ref computes a call in the plainest way, in float64. It defines the right answer; it may allocate.
 // An output may share memory with an input that the op's row lists in InPlace or Mutates, so a

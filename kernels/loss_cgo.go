@@ -2,12 +2,6 @@
 
 package kernels
 
-// #cgo noescape rg_cross_entropy
-// #cgo nocallback rg_cross_entropy
-// #cgo noescape rg_cross_entropy_grad
-// #cgo nocallback rg_cross_entropy_grad
-// #cgo noescape rg_cross_entropy_fused
-// #cgo nocallback rg_cross_entropy_fused
 // #include "loss.h"
 import "C"
 
@@ -40,7 +34,7 @@ func init() {
 			return nil
 		}
 		l.loss, l.lse = f32(c.Out[0]), f32(c.Out[1])
-		return func() { C.rg_cross_entropy(l) }
+		return single(c, C.rg_cross_entropy, l)
 	})
 	registerFast("cross_entropy_grad", func(c *Call) func() {
 		l := newLoss(c, c.In[1], c.In[2])
@@ -48,7 +42,7 @@ func init() {
 			return nil
 		}
 		l.dloss, l.lse, l.dlogits = f32(c.In[0]), f32(c.In[3]), f32(c.Out[0])
-		return func() { C.rg_cross_entropy_grad(l) }
+		return single(c, C.rg_cross_entropy_grad, l)
 	})
 	registerFast("cross_entropy_fused", func(c *Call) func() {
 		l := newLoss(c, c.In[0], c.In[1])
@@ -56,6 +50,6 @@ func init() {
 			return nil
 		}
 		l.loss, l.dlogits = f32(c.Out[0]), f32(c.Out[1])
-		return func() { C.rg_cross_entropy_fused(l) }
+		return single(c, C.rg_cross_entropy_fused, l)
 	})
 }

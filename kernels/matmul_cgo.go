@@ -4,12 +4,9 @@ package kernels
 
 // #include "gemm.h"
 // #include <stdlib.h>
-// #cgo noescape rg_gemm_run
-// #cgo nocallback rg_gemm_run
 import "C"
 
 import (
-	"runtime"
 	"unsafe"
 
 	"ringo/runtime/graph"
@@ -62,13 +59,7 @@ func bindMatMul(c *Call) func() {
 		g.a_off, g.b_off = cLongs(offA), cLongs(offB)
 		free = append(free, unsafe.Pointer(g.a_off), unsafe.Pointer(g.b_off))
 	}
-	run := func() { C.rg_gemm_run(g) }
-	runtime.AddCleanup(&run, func(ps []unsafe.Pointer) {
-		for _, p := range ps {
-			C.free(p)
-		}
-	}, free)
-	return func() { run() }
+	return singleAt(c, C.rg_gemm_run, unsafe.Pointer(g), free...)
 }
 
 func cLongs(x []int) *C.long {

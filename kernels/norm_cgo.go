@@ -2,10 +2,6 @@
 
 package kernels
 
-// #cgo noescape rg_norm_forward
-// #cgo nocallback rg_norm_forward
-// #cgo noescape rg_norm_grad
-// #cgo nocallback rg_norm_grad
 // #include "norm.h"
 import "C"
 
@@ -34,7 +30,7 @@ func init() {
 		}
 		a.gain, a.bias = f32(c.In[1]), f32(c.In[2])
 		a.y, a.mean, a.rstd = f32(c.Out[0]), f32(c.Out[1]), f32(c.Out[2])
-		return func() { C.rg_norm_forward(a) }
+		return single(c, C.rg_norm_forward, a)
 	})
 	registerFast("add_layernorm", func(c *Call) func() {
 		a := newNorm(c, c.In[0])
@@ -43,7 +39,7 @@ func init() {
 		}
 		a.res, a.gain, a.bias = f32(c.In[1]), f32(c.In[2]), f32(c.In[3])
 		a.sum, a.y, a.mean, a.rstd = f32(c.Out[0]), f32(c.Out[1]), f32(c.Out[2]), f32(c.Out[3])
-		return func() { C.rg_norm_forward(a) }
+		return single(c, C.rg_norm_forward, a)
 	})
 	registerFast("rmsnorm", func(c *Call) func() {
 		a := newNorm(c, c.In[0])
@@ -51,7 +47,7 @@ func init() {
 			return nil
 		}
 		a.gain, a.y, a.rstd = f32(c.In[1]), f32(c.Out[0]), f32(c.Out[1])
-		return func() { C.rg_norm_forward(a) }
+		return single(c, C.rg_norm_forward, a)
 	})
 	registerFast("add_rmsnorm", func(c *Call) func() {
 		a := newNorm(c, c.In[0])
@@ -60,7 +56,7 @@ func init() {
 		}
 		a.res, a.gain = f32(c.In[1]), f32(c.In[2])
 		a.sum, a.y, a.rstd = f32(c.Out[0]), f32(c.Out[1]), f32(c.Out[2])
-		return func() { C.rg_norm_forward(a) }
+		return single(c, C.rg_norm_forward, a)
 	})
 	registerFast("layernorm_grad", func(c *Call) func() {
 		a := newNorm(c, c.In[1])
@@ -72,7 +68,7 @@ func init() {
 		if len(c.In) == 6 {
 			a.dres = f32(c.In[5])
 		}
-		return func() { C.rg_norm_grad(a) }
+		return single(c, C.rg_norm_grad, a)
 	})
 	registerFast("rmsnorm_grad", func(c *Call) func() {
 		a := newNorm(c, c.In[1])
@@ -84,6 +80,6 @@ func init() {
 		if len(c.In) == 5 {
 			a.dres = f32(c.In[4])
 		}
-		return func() { C.rg_norm_grad(a) }
+		return single(c, C.rg_norm_grad, a)
 	})
 }

@@ -2,12 +2,6 @@
 
 package kernels
 
-// #cgo noescape rg_adamw
-// #cgo nocallback rg_adamw
-// #cgo noescape rg_sgd
-// #cgo nocallback rg_sgd
-// #cgo noescape rg_lion
-// #cgo nocallback rg_lion
 // #cgo noescape rg_lerp
 // #cgo nocallback rg_lerp
 // #cgo noescape rg_grad_norm
@@ -43,7 +37,7 @@ func init() {
 		}
 		a.v = f32(c.In[3])
 		a.beta1, a.beta2, a.eps, a.decay = C.double(set.Beta1), C.double(set.Beta2), C.double(set.Eps), C.double(set.WeightDecay)
-		return func() { C.rg_adamw(a) }
+		return single(c, C.rg_adamw, a)
 	})
 	registerFast("sgd", func(c *Call) func() {
 		a, set := newOptim(c, 3), c.Attrs.(graph.SGD)
@@ -54,7 +48,7 @@ func init() {
 		if set.Nesterov {
 			a.nesterov = 1
 		}
-		return func() { C.rg_sgd(a) }
+		return single(c, C.rg_sgd, a)
 	})
 	registerFast("lion", func(c *Call) func() {
 		a, set := newOptim(c, 3), c.Attrs.(graph.Lion)
@@ -62,7 +56,7 @@ func init() {
 			return nil
 		}
 		a.beta1, a.beta2, a.decay = C.double(set.Beta1), C.double(set.Beta2), C.double(set.WeightDecay)
-		return func() { C.rg_lion(a) }
+		return single(c, C.rg_lion, a)
 	})
 	registerFast("lerp", func(c *Call) func() {
 		if !allDType(tensor.F32, c.In, c.Out) {

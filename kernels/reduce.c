@@ -116,6 +116,7 @@ static void reduce_cols(reduce_job *j) {
   rg_parallel(rg_ceil_div(j->outer * j->inner, TASK), col_join_task, j);
 }
 
+void rg_reduce_run(const rg_reduction *a) { rg_reduce(a->op, a->x, a->y, a->outer, a->n, a->inner, a->tail, a->scale); }
 void rg_reduce(int op, const float *x, float *y, long outer, long n, long inner, long tail, float scale) {
   const fold *f = &RG_DISPATCH(folds)[op];
   if (outer * inner == 0) return;

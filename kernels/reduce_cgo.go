@@ -2,8 +2,6 @@
 
 package kernels
 
-// #cgo noescape rg_reduce
-// #cgo nocallback rg_reduce
 // #cgo noescape rg_argmax
 // #cgo nocallback rg_argmax
 // #cgo noescape rg_topk
@@ -53,9 +51,8 @@ func bindReduce(c *Call, code C.int) func() {
 	if c.Op == "mean" {
 		scale = C.float(float64(c.Out[0].Shape.Size()) / float64(size))
 	}
-	x, y := (*C.float)(c.In[0].Ptr()), (*C.float)(c.Out[0].Ptr())
-	outer, n, inner, tail := C.long(groups[0]), C.long(groups[1]), C.long(groups[2]), C.long(groups[3])
-	return func() { C.rg_reduce(code, x, y, outer, n, inner, tail, scale) }
+	return single(c, C.rg_reduce_run, &C.rg_reduction{op: code, x: f32(c.In[0]), y: f32(c.Out[0]), scale: scale,
+		outer: C.long(groups[0]), n: C.long(groups[1]), inner: C.long(groups[2]), tail: C.long(groups[3])})
 }
 
 func bindArgmax(c *Call) func() {
