@@ -1,0 +1,97 @@
+// Cross-entropy of logits (N,V) with targets (N), and its gradient in place over the logits: each row is read twice, the
+// second time from the second-level cache, and written once. The plain version is loss.go.
+#include "softmax.cuh"
+
+#define LOSS_THREADS 512
+
+// smoothing mixes the target with the uniform distribution; has_ignore says that `ignore` is a target to leave out.
+struct LossArgs {
+  int cols, ignore, has_ignore;
+  float smoothing;
+};
+
+template <class I> DEVICE bool is_ignored(I target, LossArgs a) { return a.has_ignore && (int64_t)target == a.ignore; }
+
+// One block counts the rows that are not ignored.
+template <class I> DEVICE void count_targets(const I *targets, int *count, int rows, LossArgs a) {
+  __shared__ float scratch[MAX_WARPS];
+  float n = 0.f; // whole numbers up to 2²⁴ are exact
+  for (int i = threadIdx.x; i < rows; i += blockDim.x) n += is_ignored(targets[i], a) ? 0.f : 1.f;
+  n = block_sum(n, scratch);
+  if (threadIdx.x == 0) *count = (int)n;
+}
+
+// One block per row: its loss, lse − (1−s)·x[target] − s·mean(x); 0 where ignored, NaN where the target is out of range.
+// lse may be null. Where dx is given it gets scale/count·(e^(x−lse) − (1−s)·onehot − s/V); dx may be x.
+template <class T, class I>
+DEVICE void loss_row(const T *x, const I *targets, const int *count, float *losses, float *lse, T *dx, float scale, LossArgs a) {
+  __shared__ float scratch[MAX_WARPS];
+  int64_t n = blockIdx.x, at = n * a.cols;
+  const T *row = x + at;
+  I t = targets[n];
+  bool out = is_ignored(t, a), inside = t >= 0 && t < a.cols;
+  LogSum l = log_sum_row(row, a.cols, scratch);
+  float log_sum = l.max == -INFINITY ? l.max : l.max + logf(l.sum);
+  float mean = 0.f;
+  if (a.smoothing > 0.f) {
+    for (int i = threadIdx.x; i < a.cols; i += blockDim.x) mean += to_float(row[i]);
+    mean = block_sum(mean, scratch) / a.cols;
+  }
+  if (threadIdx.x == 0) {
+    losses[n] = out ? 0.f : inside ? log_sum - (1.f - a.smoothing) * to_float(row[t]) - a.smoothing * mean : NAN;
+    if (lse) lse[n] = log_sum;
+  }
+  if (!dx) return;
+  __syncthreads(); // thread 0 has read row[t]
+  float s = scale / *count, uniform = a.smoothing / a.cols;
+  for (int i = threadIdx.x; i < a.cols; i += blockDim.x) {
+    float d = s * (expf(to_float(row[i]) - log_sum) - uniform - ((I)i == t ? 1.f - a.smoothing : 0.f));
+    dx[at + i] = from_float<T>(out ? 0.f : inside ? d : NAN);
+  }
+}
+
+// The gradient from a saved lse: one block per row.
+template <class T, class I>
+DEVICE void loss_grad_row(const float *dloss, const T *x, const I *targets, const float *lse, const int *count, T *dx, LossArgs a) {
+  int64_t n = blockIdx.x, at = n * a.cols;
+  I t = targets[n];
+  bool out = is_ignored(t, a), inside = t >= 0 && t < a.cols;
+  float s = *dloss / *count, uniform = a.smoothing / a.cols, log_sum = lse[n];
+  for (int i = threadIdx.x; i < a.cols; i += blockDim.x) {
+    float d = s * (expf(to_float(x[at + i]) - log_sum) - uniform - ((I)i == t ? 1.f - a.smoothing : 0.f));
+    dx[at + i] = from_float<T>(out ? 0.f : inside ? d : NAN);
+  }
+}
+
+// One block: the mean of the rows' losses, added in a fixed order. No row gives NaN.
+KERNEL(loss_mean, LOSS_THREADS, (const float *losses, const int *count, float *loss, int rows)) {
+  __shared__ double part[LOSS_THREADS];
+  double s = 0;
+  for (int i = threadIdx.x; i < rows; i += LOSS_THREADS) s += losses[i];
+  part[threadIdx.x] = s;
+  __syncthreads();
+  for (int half = LOSS_THREADS / 2; half > 0; half /= 2) {
+    if ((int)threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
+    __syncthreads();
+  }
+  if (threadIdx.x == 0) *loss = *count ? (float)(part[0] / *count) : NAN;
+}
+
+#define LOSS_COUNT(suffix, I) \
+  KERNEL(loss_count_##suffix, LOSS_THREADS, (const I *targets, int *count, int rows, LossArgs a)) { count_targets<I>(targets, count, rows, a); }
+LOSS_COUNT(i32, int)
+LOSS_COUNT(i64, int64_t)
+
+#define LOSS_KERNELS(suffix, T, I)                                                                                        \
+  KERNEL(cross_entropy_##suffix, LOSS_THREADS, (const T *x, const I *targets, const int *count, float *losses, float *lse, \
+                                                T *dx, float scale, LossArgs a)) {                                        \
+    loss_row<T, I>(x, targets, count, losses, lse, dx, scale, a);                                                         \
+  }                                                                                                                       \
+  KERNEL(cross_entropy_grad_##suffix, LOSS_THREADS, (const float *dloss, const T *x, const I *targets, const float *lse,   \
+                                                     const int *count, T *dx, LossArgs a)) {                              \
+    loss_grad_row<T, I>(dloss, x, targets, lse, count, dx, a);                                                            \
+  }
+LOSS_KERNELS(f32_i32, float, int)
+LOSS_KERNELS(f32_i64, float, int64_t)
+LOSS_KERNELS(bf16_i32, bf16, int)
+LOSS_KERNELS(bf16_i64, bf16, int64_t)
