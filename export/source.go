@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"ringo/data"
@@ -71,10 +72,20 @@ func NewSource(m *models.Model, file TensorFile) (*Source, error) {
 			return nil, fmt.Errorf("weights of another model: a tensor %q %v%v that %s lacks", e.Name, e.DType, e.Shape, m.Name)
 		}
 	}
+	s.dropFakes(g)
 	return s, nil
 }
 
-// Weights lists the tensors of the file in the order of the model.
+// dropFakes leaves the ranges of quantization-aware training out of what formats list; Read still knows them.
+func (s *Source) dropFakes(g *graph.Graph) {
+	states := map[string]bool{}
+	for _, r := range FakeRanges(g) {
+		states[r.Min], states[r.Max] = true, true
+	}
+	s.list = slices.DeleteFunc(s.list, func(w models.Weight) bool { return states[w.Param] })
+}
+
+// Weights lists the tensors of the file in the order of the model, without the ranges of quantization-aware training.
 func (s *Source) Weights() []models.Weight { return s.list }
 
 // Shape is the shape of a weight: its parameter's, with the rows it takes.
@@ -87,8 +98,8 @@ func (s *Source) Shape(w models.Weight) tensor.Shape {
 // Parameters counts the elements of all weights; running statistics count too.
 func (s *Source) Parameters() int {
 	n := 0
-	for _, t := range s.types {
-		n += t.Shape.Size()
+	for _, w := range s.list {
+		n += s.Shape(w).Size()
 	}
 	return n
 }

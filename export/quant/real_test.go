@@ -3,6 +3,7 @@ package quant_test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -15,9 +16,11 @@ import (
 	"ringo/export/onnx"
 	"ringo/export/quant"
 	"ringo/export/safetensors"
+	"ringo/internal/ort"
 	_ "ringo/kernels"
 	"ringo/models"
 	"ringo/runtime/backend"
+	"ringo/runtime/tensor"
 	"ringo/train/config"
 )
 
@@ -79,12 +82,15 @@ func TestReal(t *testing.T) {
 	for _, l := range m.Recipe.Layers {
 		fmt.Printf("%-40s %-8s in %8.3f %8.3f %-10s error %.2e\n", l.Weight, l.Op, l.In.Lo, l.In.Hi, l.In.Method, l.Error)
 	}
-	if dir := os.Getenv("RINGO_INT8_OUT"); dir != "" {
-		for name, x := range map[string]*export.Inference{"float.onnx": inf, "int8.onnx": m.Inference()} {
-			f, err := onnx.Encode(onnx.Model{Name: "m", Inference: x})
-			require.NoError(t, err)
-			require.NoError(t, f.Save(export.OS{}, filepath.Join(dir, name)))
-		}
+	dir := t.TempDir()
+	for name, x := range map[string]*export.Inference{"float": inf, "int8": m.Inference()} {
+		f, err := onnx.Encode(onnx.Model{Name: "m", Inference: x})
+		require.NoError(t, err)
+		path := filepath.Join(dir, name+".onnx")
+		require.NoError(t, f.Save(export.OS{}, path))
+		st, err := os.Stat(path)
+		require.NoError(t, err)
+		fmt.Printf("ONNX Runtime %s, %d bytes: %+v\n", name, st.Size(), theirs(t, path, valid, rows, limit))
 	}
 	if inf.MaxSeq > 0 {
 		q8, err := quant.WeightOnly(inf)
@@ -97,4 +103,51 @@ func TestReal(t *testing.T) {
 	require.NoError(t, err)
 	fmt.Printf("int8  %+v\n", got)
 	fmt.Printf("drop %.3f points, perplexity %+.3f %%, speed %.2f\n", 100*(float.Accuracy-got.Accuracy), 100*(got.Perplexity/float.Perplexity-1), float64(float.Latency)/float64(got.Latency))
+}
+
+// theirs scores a model in ONNX Runtime on one thread.
+func theirs(t *testing.T, path string, ds data.Dataset, rows, limit int) quant.Score {
+	t.Helper()
+	session := ort.Open(t, path, ort.Options{Threads: 1})
+	batches, err := data.NewBatches(ds, rows)
+	require.NoError(t, err)
+	n := batches.Len()
+	if limit == 0 {
+		limit = n
+	}
+	score, hits, loss := quant.Score{Latency: math.MaxInt64, Batch: rows}, 0, 0.0
+	for i := range min(limit, n) {
+		fields, valid, err := batches.Read(i * n / limit)
+		require.NoError(t, err)
+		in := map[string]*tensor.Tensor{}
+		for k, f := range batches.Fields()[:len(fields)-1] {
+			in[f.Name], err = tensor.FromBytes(f.DType, f.Shape, fields[k])
+			require.NoError(t, err)
+		}
+		start := time.Now()
+		out, err := session.Run(in)
+		require.NoError(t, err)
+		score.Latency = min(score.Latency, time.Since(start))
+		y := out[models.Logits]
+		classes := y.Shape[len(y.Shape)-1]
+		targets := tensor.View[int32](fields[len(fields)-1])
+		for r := range valid * len(targets) / rows {
+			row := tensor.Data[float32](y)[r*classes : (r+1)*classes]
+			best, sum := 0, 0.0
+			for c, v := range row {
+				if v > row[best] {
+					best = c
+				}
+				sum += math.Exp(float64(v))
+			}
+			if best == int(targets[r]) {
+				hits++
+			}
+			loss += math.Log(sum) - float64(row[targets[r]])
+			score.Samples++
+		}
+	}
+	score.Loss = loss / float64(score.Samples)
+	score.Accuracy, score.Perplexity = float64(hits)/float64(score.Samples), math.Exp(score.Loss)
+	return score
 }
