@@ -158,7 +158,7 @@ func (t *Trainer) regroup(ctx context.Context, cause error) error {
 		if err := errors.Join(t.dropLoader(), t.lowerFlag()); err != nil {
 			return errors.Join(err, g.Close())
 		}
-		c.meet(v, g, t.prog, t.exec.Gradient().Len(), t.cfg.Train.Balance, t.cfg.Train.Reduce)
+		c.meet(v, g, t.prog, t.cfg.Train)
 		err = t.agree()
 		var l lost
 		if err == nil || !errors.As(err, &l) {

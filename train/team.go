@@ -10,6 +10,7 @@ import (
 	"ringo/runtime"
 	"ringo/runtime/plan"
 	"ringo/runtime/tensor"
+	"ringo/train/config"
 )
 
 // Group is the collective over the workers of one view. Calls come from one goroutine at a time and in the same order
@@ -87,18 +88,18 @@ type crew struct {
 const flagStop = 1
 
 // meet fits the crew to a view: who computes which lanes, and the memory for their sums.
-func (c *crew) meet(v view.View, g Group, p *plan.Program, grad int, balance string, reduce string) {
+func (c *crew) meet(v view.View, g Group, p *plan.Program, t config.Train) {
 	c.view, c.Group, c.epoch = v, g, v.Epoch
-	c.bounds = shares(v.Workers, p.Lanes, balance)
+	c.bounds = shares(v.Workers, p.Lanes, t.Balance)
 	lo, hi := c.lanes()
 	c.subtrees = runtime.Subtrees(lo, hi)
 	c.parts = c.parts[:0]
-	if reduce == reproducible {
+	if t.Reduce == reproducible {
 		for range max(0, len(c.subtrees)-1) {
-			c.parts = append(c.parts, make([]float32, grad))
+			c.parts = append(c.parts, make([]float32, p.Sizes[plan.Grad]/4))
 		}
 	}
-	c.reducer = startReducer(c, reduce == reproducible, len(p.Buckets))
+	c.reducer = startReducer(c, p, t.Reduce == reproducible, t.Wire != "exact")
 }
 
 // lanes is the block of lanes of this worker; both ends are equal where it has none.

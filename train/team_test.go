@@ -418,3 +418,22 @@ func TestSharedStepAllocatesNothing(t *testing.T) {
 		require.Less(t, to.Mallocs-from.Mallocs, uint64(300), reduce)
 	}
 }
+
+// TestFlagsTravelExactly: with gradients coded to int8 on the wire, losses keep their digits and the wish to leave arrives.
+func TestFlagsTravelExactly(t *testing.T) {
+	t.Parallel()
+	cfg := gptConfig(t, "train.lanes=4", "train.steps=200", "train.wire=int8")
+	o, ends, out := newOffice(), make(chan outcome, 2), t.TempDir()
+	o.hire(t, "a", cfg, out, nil, ends)
+	o.hire(t, "b", cfg, out, nil, ends)
+	o.mu.Lock()
+	o.links["a"].stop, o.links["b"].stop = true, true
+	o.mu.Unlock()
+	o.open("a", "b")
+	for range 2 {
+		e := <-ends
+		require.NoError(t, e.err)
+		require.True(t, e.result.Interrupted)
+		require.LessOrEqual(t, e.result.Step, 2)
+	}
+}
