@@ -92,6 +92,9 @@ func (r *Ring) listen(p *peer) {
 		p.heard.Store(int64(time.Since(start)))
 		switch m.kind {
 		case msgAlive:
+			if p.seq.Load() != m.seq || p.busy.Load() != m.busy || p.waiting.Load() != m.rank {
+				p.changed.Store(p.heard.Load()) // first: who sees the new state must see its time
+			}
 			p.seq.Store(m.seq)
 			p.busy.Store(m.busy)
 			p.waiting.Store(m.rank)

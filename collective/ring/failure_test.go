@@ -148,10 +148,10 @@ func TestFrozenPeerIsNoticed(t *testing.T) {
 
 func TestBusyPeerIsWaitedFor(t *testing.T) {
 	t.Parallel()
-	rings := world(t, 3, func(o *Options) { o.Timeout = 200 * time.Millisecond })
+	rings := world(t, 3, func(o *Options) { o.Timeout = 400 * time.Millisecond })
 	each(t, rings, func(r *Ring) error {
 		if r.Rank() == 1 {
-			time.Sleep(time.Second) // a checkpoint: five timeouts
+			time.Sleep(2 * time.Second) // a checkpoint: five timeouts
 		}
 		return r.AllReduce(make([]byte, 4000), tensor.I32)
 	})
@@ -307,7 +307,7 @@ func TestCallsAllocateNothing(t *testing.T) {
 	for _, v := range variants[:3] {
 		for _, wire := range []Wire{WireExact, WireBF16, WireInt8} {
 			rings := world(t, 2, func(o *Options) {
-				o.Wire = wire
+				o.Wire, o.Timeout = wire, time.Minute // keepalives allocate, seldom
 				if v.change != nil {
 					v.change(o)
 				}

@@ -57,6 +57,7 @@ type peer struct {
 	seq     atomic.Uint64 // its operations begun, as it said
 	busy    atomic.Bool   // it was inside one
 	waiting atomic.Int32  // whom it waited for
+	changed atomic.Int64  // when one of the three last changed
 	left    atomic.Bool   // it said goodbye
 }
 
@@ -262,13 +263,25 @@ func (r *Ring) wait(token uint32, idle time.Time, on *interests) error {
 }
 
 // stuck decides about a peer that moved nothing for a timeout though its keepalives come (those that stop are noticed in
-// tend). One that is busy outside of operations, or itself waits for a third member, is given time; one that is
-// in the same operation and waits for nobody else is not. Should all wait in a circle, four timeouts end it.
+// tend). It follows who waits for whom. Where that leads to one that is busy outside of this call, all wait for it. A peer
+// that is in the call and waits for nobody else is to blame after a timeout in that state; should all wait in a circle, four
+// timeouts end it.
 func (r *Ring) stuck(rank int, quiet time.Duration) error {
-	p := r.peer[rank]
-	elsewhere := !p.busy.Load() || p.seq.Load() < r.seq.Load()
-	third := int(p.waiting.Load())
-	if elsewhere || third >= 0 && third != r.self && quiet < 4*r.opt.Timeout {
+	limit := r.opt.Timeout
+	at := rank
+	for range r.Size() {
+		p := r.peer[at]
+		if !p.busy.Load() || p.seq.Load() < r.seq.Load() {
+			return nil
+		}
+		quiet = min(quiet, time.Since(start)-time.Duration(p.changed.Load()))
+		third := int(p.waiting.Load())
+		if third < 0 || third >= r.Size() || third == r.self {
+			break
+		}
+		at, limit = third, 4*r.opt.Timeout
+	}
+	if quiet < limit {
 		return nil
 	}
 	return r.blame(rank, fmt.Errorf("nothing moved for %v though both are in call %d", quiet.Round(time.Millisecond), r.seq.Load()))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -111,7 +112,7 @@ func TestAllReduceSumsEveryTypeOverEveryWorld(t *testing.T) {
 				t.Parallel()
 				rings := world(t, n, v.change)
 				for _, dt := range []tensor.DType{tensor.F32, tensor.F64, tensor.F16, tensor.BF16, tensor.I32} {
-					for _, elems := range []int{0, 1, 5, 255, 256, 1000, 70_001, 600_000} {
+					for _, elems := range []int{0, 1, 5, 255, 256, 1000, 70_001, 300_000} {
 						if testing.Short() && elems > 100_000 {
 							continue
 						}
@@ -130,7 +131,7 @@ func TestAllReduceSumsEveryTypeOverEveryWorld(t *testing.T) {
 						for i := range n {
 							got := make([]float64, elems)
 							tensor.LoadFloat64(got, dt, bufs[i])
-							require.Equal(t, want, got, "%s × %d, rank %d", dt, elems, i)
+							require.True(t, slices.Equal(want, got), "%s × %d, rank %d", dt, elems, i)
 						}
 					}
 				}
