@@ -238,7 +238,7 @@ func (l *launcher) exited(w *worker, start int, err error) {
 		return
 	}
 	l.result.Restarts++
-	wait := l.pause(time.Since(w.since))
+	wait := l.pause(w)
 	l.log.Warn(fmt.Sprintf("%v died (%s); it is started again %s (restart %d of %d)", w, how, when(wait), l.result.Restarts, l.cfg.Restarts))
 	time.AfterFunc(wait, func() {
 		l.box.post(func() {
@@ -253,9 +253,10 @@ func (l *launcher) exited(w *worker, start int, err error) {
 const maxBackoff = 10 * time.Second
 
 // pause returns the wait before the next restart. Survivors go first: a process that starts takes the CPU that they need
-// to recover. A worker that lived for a while begins a new row; within a row the wait doubles.
-func (l *launcher) pause(lived time.Duration) time.Duration {
-	if lived >= l.cfg.Healthy {
+// to recover. A worker that took a step, or lived for a while, begins a new row; within a row of those that did not the
+// wait doubles.
+func (l *launcher) pause(w *worker) time.Duration {
+	if w.progress.Epoch > 0 || time.Since(w.since) >= l.cfg.Healthy {
 		l.fails = 0
 	}
 	l.fails++
