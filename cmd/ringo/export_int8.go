@@ -76,7 +76,7 @@ func (c *exportCmd) exportInt8(e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, data.Close(learn), data.Close(valid)) }()
-	b, err := backend.Open(c.Device, backend.Options{Threads: c.Threads})
+	b, err := c.integers()
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (c *exportCmd) exportInt8(e *env) (err error) {
 		gate.MaxDrop = quant.DefaultMaxDrop(s.Model.Language())
 	}
 	if s.Model.Language() {
-		gate.Rows, o.Rows = evalRows, 8
+		gate.Rows, o.Rows = max(1, min(evalRows, 4096/s.Model.Context)), 8 // logits of so many tokens are in memory at once
 	}
 	o.Progress = progressTo(e.err)
 	m, report, err := quant.Checked(b, inf, learn, valid, o, gate)
@@ -185,6 +185,14 @@ func progressTo(w io.Writer) func(what string, done, total int) {
 	}
 }
 
+// integers opens the device of integer models: auto is the CPU, whose kernels they have.
+func (d deviceFlags) integers() (backend.Backend, error) {
+	if d.Device == "auto" {
+		d.Device = "cpu"
+	}
+	return backend.Open(d.Device, backend.Options{Threads: d.Threads})
+}
+
 // evalInt8 scores ringo's own int8 model.
 func (c *evalCmd) evalInt8(e *env) (err error) {
 	f, err := quant.Open(c.Checkpoint)
@@ -201,7 +209,7 @@ func (c *evalCmd) evalInt8(e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, data.Close(learn), data.Close(valid)) }()
-	b, err := backend.Open(c.Device, backend.Options{Threads: c.Threads})
+	b, err := c.integers()
 	if err != nil {
 		return err
 	}
@@ -223,7 +231,7 @@ func (c *generateCmd) generateInt8(e *env, how train.Sampling, emit func(string)
 	if f.Tokenizer == nil {
 		return fmt.Errorf("%s: model %s has no tokenizer, so it writes no text", c.Checkpoint, f.Model.Name)
 	}
-	b, err := backend.Open(c.Device, backend.Options{Threads: c.Threads})
+	b, err := c.integers()
 	if err != nil {
 		return err
 	}

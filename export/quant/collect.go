@@ -15,6 +15,18 @@ import (
 // sampleRows bounds the rows of a layer's input that are kept to measure its error with.
 const sampleRows = 1024
 
+// batchTokens bounds the tokens of one calibration batch: the inputs of all layers are in memory together.
+const batchTokens = 2048
+
+// batch is the number of samples in a calibration batch.
+func (o Options) batch(inf *export.Inference, ds data.Dataset) int {
+	rows := min(o.Rows, ds.Len())
+	if inf.MaxSeq > 0 {
+		rows = min(rows, max(1, batchTokens/inf.MaxSeq))
+	}
+	return rows
+}
+
 // observed is what calibration saw of one activation.
 type observed struct {
 	histogram
@@ -31,7 +43,7 @@ type observations struct {
 
 // collect runs the float model over calibration batches, twice: for the limits, then for the distributions.
 func collect(b backend.Backend, inf *export.Inference, ds data.Dataset, o Options) (*observations, error) {
-	rows := min(o.Rows, ds.Len())
+	rows := o.batch(inf, ds)
 	batches, err := data.NewBatches(ds, rows)
 	if err != nil {
 		return nil, err

@@ -67,7 +67,7 @@ func Quantize(b backend.Backend, inf *export.Inference, ds data.Dataset, o Optio
 		return nil, err
 	}
 	m := &Model{Float: inf, Tensors: export.Tensors{}, Recipe: &Recipe{Format: recipeFormat, Activation: o.Activation.String(), Layers: obs.layers}}
-	nodes, err := layerNodes(inf, min(o.Rows, ds.Len()))
+	nodes, err := layerNodes(inf, o.batch(inf, ds))
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func Quantize(b backend.Backend, inf *export.Inference, ds data.Dataset, o Optio
 		}
 	}
 	o.progress("choosing ranges", len(nodes), len(nodes))
-	m.widenShared(inf, min(o.Rows, ds.Len()))
+	m.widenShared(inf, o.batch(inf, ds))
 	return m, m.refresh(obs, nodes, o)
 }
 
@@ -137,7 +137,7 @@ func (m *Model) chooseRange(b backend.Backend, l *Layer, x *observed, n *graph.N
 	if l.Dynamic {
 		candidates = candidates[:1]
 	}
-	at := &bench{device: b, node: n, sample: x.sample, weights: m.weights()}
+	at := &bench{device: b, node: n, sample: fewer(x.sample, n), weights: m.weights()}
 	if err := at.reference(); err != nil {
 		return err
 	}

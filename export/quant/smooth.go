@@ -144,6 +144,7 @@ func scaleChannels(t *tensor.Tensor, axis int, scales []float64, divide bool) *t
 
 // smoothedError is the error of a layer on x/s with the weight w·s, both made int8, the input over its whole range.
 func (m *Model) smoothedError(b backend.Backend, l Layer, n *graph.Node, sample, w *tensor.Tensor, scales []float64, o Options) (float64, error) {
+	sample = fewer(sample, n)
 	x := scaleChannels(sample, len(sample.Shape)-1, scales, true)
 	l.In = Range{}
 	for _, v := range tensor.Data[float32](x) {
