@@ -33,6 +33,8 @@ typedef unsigned long long uint64_t;
 // DEVICE marks a function that kernels call, DEVICE_MEMBER one inside a struct.
 #define DEVICE_MEMBER __device__ __forceinline__
 #define DEVICE static DEVICE_MEMBER
+// DEVICE_CALL is a function that is called, not copied: for long branches in unrolled loops.
+#define DEVICE_CALL static __device__ __noinline__
 
 // The upper half of a float: 8 bits of exponent, 7 of mantissa.
 struct bf16 {
