@@ -73,6 +73,9 @@ func (m *Member) Gate(ctx context.Context, epoch uint64) error { return m.client
 
 // Broken reports that a group failed, and because of whom where that is known.
 func (m *Member) Broken(epoch uint64, err error) {
+	if errors.Is(err, ring.ErrAborted) {
+		return // a peer left the group on purpose: it heard of a newer view, and so shall we
+	}
 	var p *ring.PeerError
 	peer := ""
 	if errors.As(err, &p) {

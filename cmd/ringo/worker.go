@@ -11,6 +11,7 @@ import (
 
 	"ringo/collective/control"
 	"ringo/collective/ring"
+	"ringo/collective/secure"
 	"ringo/train"
 	"ringo/train/config"
 	"ringo/train/metrics"
@@ -50,7 +51,14 @@ func (c *workerCmd) Run(e *env) error {
 
 // listen opens the data socket.
 func (c *workerCmd) listen(job control.Job) (*ring.Listener, error) {
-	o := ring.ListenOptions{Secret: job.Key}
+	key := secure.Key(job.Key)
+	o := ring.ListenOptions{Secret: key.Secret(job.Name)}
+	if job.TLS {
+		var err error
+		if o.TLS, err = secure.TLS(key, job.Name, secure.Files{Cert: job.CertFile, Key: job.KeyFile, CA: job.CAFile}); err != nil {
+			return nil, err
+		}
+	}
 	return ring.Listen(job.Listen, o)
 }
 
