@@ -36,7 +36,7 @@ static int f32_path = -2; // 0: multiply-add, 1: AMX where there is one, -1: by 
 void rg_gemm_f32_path(int path) { f32_path = path; }
 
 // AMX works on 32×32 tiles and 32 k: what does not fill them is left to multiply-add.
-static int fills_tiles(const rg_gemm *g) { return g->m >= 12 && g->n >= 12 && g->k >= 12 && g->m * g->n * g->k >= 32 * 32 * 32; }
+static int fills_tiles(const rg_gemm *g) { return g->m >= 8 && g->n >= 8 && g->k >= 8 && g->m * g->n * g->k >= 32 * 32 * 32; }
 
 static int path(void) {
   if (f32_path == -2) {

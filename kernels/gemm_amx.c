@@ -18,7 +18,12 @@ const rg_kind *rg_kind_split(void) { return NULL; }
 
 #define AMX __attribute__((target("amx-tile,amx-bf16,avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 #define AMX_INLINE static inline __attribute__((always_inline)) AMX
-enum { STRIP = 32, KBLOCK = 32, TILE = 16 * 32 }; // a tile: 16 rows of 32 bf16
+enum {
+  STRIP = 32,
+  KBLOCK = 32,
+  TILE = 16 * 32,      // 16 rows of 32 bf16
+  FAR_BYTES = 2 << 20, // a factor larger than this does not lie in the second-level cache
+};
 
 // gcc's tile intrinsics are statements of assembly; these are expressions. They do not tell the compiler which memory
 // they touch: packers and microkernels meet only through function pointers, which it must assume to touch all.
@@ -214,6 +219,22 @@ AMX_INLINE void pack_tile(const rg_side *s, long i, long k, long k_end, int spli
                           uint16_t *dst) {
   const int parts = split ? 3 : 1;
   __m512i v[3 * 16];
+  if (split && transpose) { // before it is split: two halves to transpose, not three parts
+    __m512i half[2][16];
+#pragma GCC unroll 16
+    for (int e = 0; e < 16; e++) {
+      __m512 lo, hi;
+      fetch_pair(s, i, k, k_end, e, 1, bf16, along_k, full, &lo, &hi);
+      half[0][e] = _mm512_castps_si512(lo), half[1][e] = _mm512_castps_si512(hi);
+    }
+    transpose16(half[0]), transpose16(half[1]);
+#pragma GCC unroll 16
+    for (int e = 0; e < 16; e++) {
+      split_pair(_mm512_castsi512_ps(half[0][e]), _mm512_castsi512_ps(half[1][e]), v + e);
+      for (int p = 0; p < 3; p++) _mm512_store_si512((__m512i *)(dst + p * 2 * TILE) + e, v[16 * p + e]);
+    }
+    return;
+  }
 #pragma GCC unroll 16
   for (int e = 0; e < 16; e++) {
     __m512 lo, hi;
@@ -232,17 +253,29 @@ AMX_INLINE void pack_tile(const rg_side *s, long i, long k, long k_end, int spli
   }
 }
 
+// fetch_strip asks for 32 k of the strip at i: the CPU looks ahead along rows, not from row to row.
+AMX_INLINE void fetch_strip(const rg_side *s, long i, long k, int bf16) {
+  for (long e = i; e < rg_min(i + STRIP, s->len); e++) {
+    const char *at = (const char *)s->at + (e * s->ld + k) * (bf16 ? 2 : 4);
+    __builtin_prefetch(at, 0, 2);
+    if (!bf16) __builtin_prefetch(at + 64, 0, 2);
+  }
+}
+
 AMX_INLINE void pack(const rg_side *s, long i0, long strips, long k0, long kc, int split, int is_b, int bf16, int along_k,
                      uint16_t *dst) {
   long blocks = rg_ceil_div(kc, KBLOCK), block = (split ? 6 : 2) * TILE;
-  for (long b = 0; b < blocks; b++) // k outside: a run of neighbouring columns is read at once
-    for (long t = 0; t < strips; t++) {
-      uint16_t *d = dst + (t * blocks + b) * block;
-      long i = i0 + t * STRIP, k = k0 + b * KBLOCK;
-      for (int h = 0; h < 2; h++, i += 16, d += TILE)
-        if (i + 16 <= s->len && k + KBLOCK <= k0 + kc) pack_tile(s, i, k, k0 + kc, split, bf16, along_k, along_k == is_b, 1, d);
-        else pack_tile(s, i, k, k0 + kc, split, bf16, along_k, along_k == is_b, 0, d);
-    }
+  int far = split && along_k && s->len * s->ld * (bf16 ? 2 : 4) > FAR_BYTES;
+  // What is next to each other in memory is read in turn: k within a strip, or strips within a block of k.
+  for (long n = 0; n < blocks * strips; n++) {
+    long b = along_k ? n % blocks : n / strips, t = along_k ? n / blocks : n % strips;
+    uint16_t *d = dst + (t * blocks + b) * block;
+    long i = i0 + t * STRIP, k = k0 + b * KBLOCK;
+    if (far) fetch_strip(s, i + STRIP, k, bf16);
+    for (int h = 0; h < 2; h++, i += 16, d += TILE)
+      if (i + 16 <= s->len && k + KBLOCK <= k0 + kc) pack_tile(s, i, k, k0 + kc, split, bf16, along_k, along_k == is_b, 1, d);
+      else pack_tile(s, i, k, k0 + kc, split, bf16, along_k, along_k == is_b, 0, d);
+  }
 }
 
 // PACKER makes the four versions of a packer, so that nothing is decided per element.
