@@ -26,7 +26,7 @@ DEVICE float silu_grad(float x) {
 }
 
 // The activations of fused products, numbered as deviceActivation of matmul_cuda.go does.
-enum Activation { kNone, kRelu, kGeluTanh, kGelu, kSilu };
+enum Activation { kNone, kRelu, kGeluTanh, kGelu, kSilu, kSlope };
 
 DEVICE float activate(int act, float x) {
   switch (act) {
@@ -44,6 +44,7 @@ DEVICE float activate_grad(int act, float x) {
   case kGeluTanh: return gelu_tanh_grad(x);
   case kGelu: return gelu_erf_grad(x);
   case kSilu: return silu_grad(x);
+  case kSlope: return x; // it is the derivative already
   }
   return 1.f;
 }

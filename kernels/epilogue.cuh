@@ -1,6 +1,6 @@
 // What happens to a product's sums before they are stored, in registers:
 //
-//   v = α·Σ + bias;  kept = v;  y = act(v) · act'(pre) + β·residual
+//   v = α·Σ + bias;  kept = v or act'(v);  y = act(v) · act'(pre) + β·residual
 #pragma once
 #include "activation.cuh"
 
@@ -10,7 +10,7 @@ struct Epilogue {
   void *y, *kept;
   float alpha, beta;
   int act, act_grad; // Activation
-  int bias_rows;
+  int bias_rows, slope; // slope: act' is kept
   int packed; // rows of y are whole packs
 };
 
@@ -18,7 +18,7 @@ struct Epilogue {
 template <class T> DEVICE float apply(const Epilogue &e, float v, int row, int col, float pre, float residual, float *kept) {
   v *= e.alpha;
   if (e.bias) v += to_float(((const T *)e.bias)[e.bias_rows ? row : col]);
-  *kept = v;
+  *kept = e.slope ? activate_grad(e.act, v) : v;
   v = activate(e.act, v);
   if (e.pre) v *= activate_grad(e.act_grad, pre);
   if (e.residual) v += e.beta * residual;

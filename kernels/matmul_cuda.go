@@ -18,9 +18,9 @@ const (
 
 // epilogueArgs is Epilogue of epilogue.cuh.
 type epilogueArgs struct {
-	Bias, Pre, Residual, Y, Kept   uint64
-	Alpha, Beta                    float32
-	Act, ActGrad, BiasRows, Packed int32
+	Bias, Pre, Residual, Y, Kept          uint64
+	Alpha, Beta                           float32
+	Act, ActGrad, BiasRows, Slope, Packed int32
 }
 
 // matmulArgs is MatMulArgs of matmul.cuh.
@@ -34,7 +34,7 @@ type matmulArgs struct {
 }
 
 // deviceActivation numbers the activations as activation.cuh does.
-var deviceActivation = map[string]int32{"": 0, "relu": 1, "gelu_tanh": 2, "gelu": 3, "silu": 4}
+var deviceActivation = map[string]int32{"": 0, "relu": 1, "gelu_tanh": 2, "gelu": 3, "silu": 4, "slope": 5}
 
 // deviceProduct is one call of the matrix product kernels: op(A)·op(B) with an epilogue, of one storage type.
 type deviceProduct struct {
@@ -68,13 +68,18 @@ func deviceMatMul(c *DeviceCall) error {
 	end := &p.args.End
 	end.Bias, end.Pre, end.Residual = take(a.Bias), take(a.ActGrad != ""), take(a.Residual)
 	if a.KeepPre {
-		end.Kept = c.Out[1].Ptr
+		end.Kept, end.Slope = c.Out[1].Ptr, truth32(a.Slope)
 	}
 	var ok bool
 	if p.args.Batch, ok = matmulBatch(s, shape, x, w); !ok {
 		return c.Uncovered()
 	}
-	if done, err := libraryProduct(c, p); done || err != nil {
+	return p.run(c)
+}
+
+// run asks the device's library first.
+func (p *deviceProduct) run(c *DeviceCall) error {
+	if done, err := libraryProduct(c, *p); done || err != nil {
 		return err
 	}
 	return p.launch(c)
@@ -95,6 +100,14 @@ func matmulBatch(s graph.MatMulSizes, shape tensor.Shape, x, w DeviceView) (broa
 		batch.Strides[1][d] *= int64(s.K) * int64(s.N)
 	}
 	return batch, ok
+}
+
+// truth32 is a C int.
+func truth32(b bool) int32 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // lines returns the elements between stored lines of op(A) (m,k) and op(B) (k,n).
@@ -171,10 +184,10 @@ func (p *deviceProduct) kernel(precision tensor.DType) (string, int) {
 }
 
 // libraryProduct asks the device's library for the product; what it cannot do at the end follows in a kernel of ours. It
-// is false where there is no library or the batch has more than one stride.
+// is false where there is no library, the batch has more than one stride, or the bias belongs to rows.
 func libraryProduct(c *DeviceCall, p deviceProduct) (bool, error) {
 	a, end := &p.args, p.args.End
-	if a.Batch.Axes > 1 || a.M == 0 || a.N == 0 || a.K == 0 || a.Batch.N == 0 {
+	if end.BiasRows != 0 && end.Bias != Null || a.Batch.Axes > 1 || a.M == 0 || a.N == 0 || a.K == 0 || a.Batch.N == 0 {
 		return false, nil
 	}
 	g := Gemm{M: int(a.M), N: int(a.N), K: int(a.K), TransA: p.transA, TransB: p.transB, A: a.A, B: a.B, C: end.Y, Bias: end.Bias,
@@ -185,7 +198,7 @@ func libraryProduct(c *DeviceCall, p deviceProduct) (bool, error) {
 	switch {
 	case plain && end.Act == 0 && end.Kept == Null:
 		return c.Queue.Gemm(&g), nil
-	case plain && end.Act == deviceActivation["gelu_tanh"]:
+	case plain && end.Act == deviceActivation["gelu_tanh"] && end.Slope == 0:
 		g.Gelu, g.Aux = true, end.Kept
 		return c.Queue.Gemm(&g), nil
 	case end.Kept != Null: // the sums with bias are wanted anyway: the rest starts from them
@@ -194,7 +207,10 @@ func libraryProduct(c *DeviceCall, p deviceProduct) (bool, error) {
 	if !c.Queue.Gemm(&g) {
 		return false, nil
 	}
-	end.Alpha, end.Bias, end.Kept = 1, Null, Null
+	end.Alpha, end.Bias = 1, Null
+	if end.Slope == 0 {
+		end.Kept = Null
+	}
 	s, _ := suffix(p.dtype)
 	count := g.StepC * int64(g.Batch)
 	return true, c.Launch("matmul_end"+s, c.Strided(count, endThread), Block(endThread), 0, g.C, end, count, a.N)

@@ -73,7 +73,8 @@ func groupNormGradInfer(n *Node) ([]Type, error) {
 
 func init() {
 	eps := Norm{Eps: 1e-5}
-	pos := func(shape ...int) SampleIn { return InRange(0.5, 2, shape...) }
+	mean := func(shape ...int) SampleIn { return In(shape...).Statistic() } // f32 beside bf16 activations
+	pos := func(shape ...int) SampleIn { return InRange(0.5, 2, shape...).Statistic() }
 	register(
 		// x (N,C,…), gain (C), bias (C) → y, mean (C), var (C): statistics over N and the axes after C, var
 		// biased: y = (x − mean)/√(var + eps)·gain + bias (Ioffe and Szegedy, "Batch Normalization", 2015).
@@ -89,17 +90,17 @@ func init() {
 		Op{Name: "batchnorm_infer", MinIn: 5, Infer: batchNormInferInfer, VJP: batchNormInferVJP, FLOPs: perElement(2),
 			InPlace: [][2]int{{0, 0}},
 			Samples: []Sample{
-				{In: []SampleIn{In(3, 5, 3, 3), In(5), In(5), In(5), pos(5)}, Attrs: eps},
-				{In: []SampleIn{In(9, 17), In(17), In(17), In(17), pos(17)}, Attrs: eps},
+				{In: []SampleIn{In(3, 5, 3, 3), In(5), In(5), mean(5), pos(5)}, Attrs: eps},
+				{In: []SampleIn{In(9, 17), In(17), In(17), mean(17), pos(17)}, Attrs: eps},
 			}},
 		// dy, x (N,C,…), gain, mean, var (C) → dx, dgain, dbias; with x̂ = (x − mean)·rstd and M elements per channel
 		//   dbias = Σ dy, dgain = Σ dy·x̂, dx = gain·rstd·(dy − dbias/M − x̂·dgain/M)
 		Op{Name: "batchnorm_grad", MinIn: 5, Infer: batchNormGradInfer, FLOPs: perElement(12),
 			InPlace: [][2]int{{0, 0}, {0, 1}},
 			Samples: []Sample{
-				{In: []SampleIn{In(3, 5, 3, 3), In(3, 5, 3, 3), In(5), In(5), pos(5)}, Attrs: eps},
-				{In: []SampleIn{In(2, 3, 5, 13), In(2, 3, 5, 13), In(3), In(3), pos(3)}, Attrs: eps},
-				{In: []SampleIn{In(9, 17), In(9, 17), In(17), In(17), pos(17)}, Attrs: eps},
+				{In: []SampleIn{In(3, 5, 3, 3), In(3, 5, 3, 3), In(5), mean(5), pos(5)}, Attrs: eps},
+				{In: []SampleIn{In(2, 3, 5, 13), In(2, 3, 5, 13), In(3), mean(3), pos(3)}, Attrs: eps},
+				{In: []SampleIn{In(9, 17), In(9, 17), In(17), mean(17), pos(17)}, Attrs: eps},
 			}},
 		// x (N,C,…), gain (C), bias (C) → y, mean (N,Groups), rstd (N,Groups): each sample's channels in
 		// consecutive groups, statistics per group (Wu and He, "Group Normalization", 2018).
@@ -115,8 +116,8 @@ func init() {
 		Op{Name: "groupnorm_grad", MinIn: 5, Infer: groupNormGradInfer, FLOPs: perElement(14),
 			InPlace: [][2]int{{0, 0}, {0, 1}},
 			Samples: []Sample{
-				{In: []SampleIn{In(2, 6, 3, 3), In(2, 6, 3, 3), In(6), In(2, 3), pos(2, 3)}, Attrs: GroupNorm{3, 1e-5}},
-				{In: []SampleIn{In(3, 4, 17), In(3, 4, 17), In(4), In(3, 1), pos(3, 1)}, Attrs: GroupNorm{1, 1e-5}},
+				{In: []SampleIn{In(2, 6, 3, 3), In(2, 6, 3, 3), In(6), mean(2, 3), pos(2, 3)}, Attrs: GroupNorm{3, 1e-5}},
+				{In: []SampleIn{In(3, 4, 17), In(3, 4, 17), In(4), mean(3, 1), pos(3, 1)}, Attrs: GroupNorm{1, 1e-5}},
 			}},
 	)
 }
