@@ -34,7 +34,11 @@ typedef unsigned long long uint64_t;
 #define DEVICE_MEMBER __device__ __forceinline__
 #define DEVICE static DEVICE_MEMBER
 // DEVICE_CALL is a function that is called, not copied: for long branches in unrolled loops.
+#ifdef SOFTCUDA
+#define DEVICE_CALL static __attribute__((noinline)) // g++'s own headers use the name __noinline__
+#else
 #define DEVICE_CALL static __device__ __noinline__
+#endif
 
 // The upper half of a float: 8 bits of exponent, 7 of mantissa.
 struct bf16 {
