@@ -22,6 +22,7 @@ type Link interface {
 	Broken(epoch uint64, peer string, err error) error
 	Progress(p control.Progress) error
 	Stopping() bool
+	StoppingAll() bool
 }
 
 // Member is a worker's Team over its launcher's link and the data plane.
@@ -65,8 +66,8 @@ func (m *Member) Self() string { return m.client.ID() }
 // Newest is the epoch of the newest view heard of.
 func (m *Member) Newest() uint64 { return m.client.Newest() }
 
-// Stopping says that this worker was asked to finish its step and leave.
-func (m *Member) Stopping() bool { return m.client.Stopping() }
+// Stopping says that this worker was asked to finish its step and leave, and whether all of its host were.
+func (m *Member) Stopping() (stop, all bool) { return m.client.Stopping(), m.client.StoppingAll() }
 
 // Gate holds the worker while its host is cut off from most others.
 func (m *Member) Gate(ctx context.Context, epoch uint64) error { return m.client.Gate(ctx, epoch) }

@@ -195,8 +195,8 @@ func (t *Trainer) dropLoader() error {
 // asked reports whether to leave before the next step, and why: "interrupted" stops the whole job with a checkpoint, "left"
 // takes only this worker out of it. Alone, a cancelled context interrupts.
 //
-// A worker that was asked to leave says so in the sum of its next step. When all that compute leave, or after a second
-// step in which not all do, it goes: so a job that is asked to stop stops as one, and a single worker costs the others one view.
+// A worker that was asked to leave says so in the sum of its next step. When all that compute leave, or after some more
+// steps in which not all do, it goes: so a job that is asked to stop stops as one, and a single worker costs the others one view.
 func (t *Trainer) asked(ctx context.Context) (leave string, err error) {
 	c := t.crew
 	if c == nil {
@@ -211,6 +211,7 @@ func (t *Trainer) asked(ctx context.Context) (leave string, err error) {
 	if c.team.Newest() > c.epoch {
 		return "", lost{errMoved}
 	}
+	stop, all := c.team.Stopping()
 	n, err := t.leavers()
 	if err != nil {
 		return "", err
@@ -218,13 +219,22 @@ func (t *Trainer) asked(ctx context.Context) (leave string, err error) {
 	if n >= c.computing() {
 		return "interrupted", nil // every worker reads the same number
 	}
-	if lo, hi := c.lanes(); c.asked >= 2 || c.asked == 1 && lo == hi {
+	if lo, hi := c.lanes(); c.asked >= patience(all) || c.asked == 1 && lo == hi {
 		return "left", nil
 	}
-	if c.team.Stopping() {
+	if stop {
 		c.asked++
 	}
 	return "", nil
+}
+
+// patience is how many steps a worker that was asked to leave takes along before it goes without the others: they may have been
+// asked a moment later.
+func patience(all bool) int {
+	if all {
+		return 5
+	}
+	return 2
 }
 
 // computing is the number of workers that have lanes.
@@ -289,9 +299,12 @@ func (t *Trainer) stepped(spent time.Duration) error {
 	c := t.crew
 	lo, hi := c.lanes()
 	p := Progress{Epoch: c.epoch, Step: t.step, LaneLo: lo, LaneHi: hi}
-	if hi > lo && spent > 0 {
+	sent := c.Stats().Sent
+	if spent > 0 {
 		p.LanesPerSecond = float64(hi-lo) / spent.Seconds()
+		p.BytesPerSecond = float64(sent-c.sent) / spent.Seconds()
 	}
+	c.sent = sent
 	var err error
 	if c.epoch != c.told {
 		c.told = c.epoch

@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"time"
 
+	"ringo/collective/ring"
 	"ringo/collective/view"
 	"ringo/runtime"
 	"ringo/runtime/plan"
@@ -25,6 +26,7 @@ type Group interface {
 	Broadcast(root int, buf []byte) error
 	// Gather returns every worker's bytes, by rank.
 	Gather(mine []byte) ([][]byte, error)
+	Stats() ring.Stats
 	Abort(err error)
 	Close() error
 }
@@ -55,8 +57,8 @@ type Team interface {
 	Broken(epoch uint64, err error)
 	// Progress reports a step.
 	Progress(p Progress)
-	// Stopping says that this worker was asked to finish its step and leave.
-	Stopping() bool
+	// Stopping says that this worker was asked to finish its step and leave; all says that so was every worker of its host.
+	Stopping() (stop, all bool)
 }
 
 // errMoved ends what is under way because a newer view is there.
@@ -81,7 +83,8 @@ type crew struct {
 	clean    bool   // the state is that of a whole step; false while it is being replaced
 	epoch    uint64
 	brokeAt  time.Time
-	asked    int // steps since this worker was asked to leave
+	asked    int    // steps since this worker was asked to leave
+	sent     uint64 // what Stats said after the last step
 }
 
 // flagStop is what a worker adds to the flag of a step when it wants to leave after it.
@@ -89,7 +92,7 @@ const flagStop = 1
 
 // meet fits the crew to a view: who computes which lanes, and the memory for their sums.
 func (c *crew) meet(v view.View, g Group, p *plan.Program, t config.Train) {
-	c.view, c.Group, c.epoch = v, g, v.Epoch
+	c.view, c.Group, c.epoch, c.sent = v, g, v.Epoch, 0
 	c.bounds = shares(v.Workers, p.Lanes, t.Balance)
 	lo, hi := c.lanes()
 	c.subtrees = runtime.Subtrees(lo, hi)
