@@ -167,7 +167,8 @@ func TestPreemptionOfOneWorker(t *testing.T) {
 	t.Parallel()
 	const steps = 500
 	h := newHost(t, 3, steps, func(c *Config) { c.Command = tagged(c.Command) }).start()
-	h.reach(20)
+	h.says("3 workers on 1 host")
+	h.reach(h.step() + 5)
 	require.NoError(t, syscall.Kill(h.children()[1], syscall.SIGTERM))
 	h.says("worker 1 leaves: asked to")
 	h.finishes(steps)

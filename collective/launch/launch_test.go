@@ -65,8 +65,7 @@ func newHost(t *testing.T, n, steps int, change func(*Config)) *host {
 	c.Job, c.Key, c.Workers, c.Output = "toy", testKey, n, &h.out
 	c.Log = slog.New(slog.NewTextHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	c.Healthy, c.Backoff, c.Grace, c.FoundAfter = 0, 20*time.Millisecond, 5*time.Second, time.Second
-	c.Gossip.Probe = 200 * time.Millisecond
-	c.View.Heartbeat, c.View.LostAfter = 150*time.Millisecond, 1200*time.Millisecond
+	quick(c)
 	c.ready = func(r Ready) { h.up <- r }
 	c.Event, c.Stop = h.event, h.kill
 	if n > 0 {

@@ -78,10 +78,18 @@ func (l *launcher) launch(w *worker) {
 		link.Pause(true)
 	}
 	start := w.starts
-	l.reading.Go(func() { l.read(w, start, link) })
+	heard := make(chan struct{})
+	l.reading.Go(func() {
+		defer close(heard)
+		l.read(w, start, link)
+	})
 	l.reaping.Go(func() {
 		err := cmd.Wait()
 		log.Close()
+		select { // its last words come first: one that said that it leaves is not replaced
+		case <-heard:
+		case <-time.After(time.Second): // a grandchild holds the link, or sinks are slow
+		}
 		l.box.post(func() { l.exited(w, start, err) })
 	})
 }

@@ -5,13 +5,16 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,7 +44,17 @@ func TestMain(m *testing.M) {
 	if r := os.Getenv(envLauncher); r != "" {
 		launcherProcess(r)
 	}
+	flag.Parse()
+	if !slices.ContainsFunc(os.Args, func(a string) bool { return strings.HasPrefix(a, "-test.parallel") }) {
+		flag.Set("test.parallel", "8") // these tests wait for processes and time-outs more than they compute
+	}
 	goleak.VerifyTestMain(m)
+}
+
+// quick shortens what a launcher waits before it believes that a host is gone.
+func quick(c *Config) {
+	c.Gossip.Probe = 200 * time.Millisecond
+	c.View.Heartbeat, c.View.LostAfter = 150*time.Millisecond, 1200*time.Millisecond
 }
 
 // envLauncher makes this test binary a launcher, to be killed or put into a network namespace; its value is a recipe.
@@ -66,6 +79,7 @@ func launcherProcess(text string) {
 	cfg := DefaultConfig()
 	cfg.Job, cfg.Key, cfg.Workers, cfg.Witness, cfg.Output = "toy", make([]byte, 32), r.Workers, r.Witness, os.Stdout
 	cfg.Join, cfg.Log = r.Join, slog.New(slog.NewTextHandler(os.Stdout, nil))
+	quick(&cfg)
 	if r.Bind != "" {
 		cfg.Bind = r.Bind
 	}

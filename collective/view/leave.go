@@ -15,10 +15,10 @@ func (m *Machine) depart() {
 		return
 	}
 	known := m.view.Epoch == 0 || m.place < 0 && m.view.Quorum(func(id string) bool { return m.byID[id] != nil && m.byID[id].epoch >= m.view.Epoch })
-	alone := m.place >= 0 && len(m.view.Hosts) == 1 && len(m.joiners()) == 0
-	if known || alone || m.now >= m.leaveBy {
+	over := m.place >= 0 && !m.stays() && len(m.joiners()) == 0
+	if known || over || m.now >= m.leaveBy {
 		m.state = Gone
-		m.emit(Left{Reason: map[bool]string{true: "left the job", false: "left without an answer from the other hosts"}[known || alone]})
+		m.emit(Left{Reason: map[bool]string{true: "left the job", false: "left without an answer from the other hosts"}[known || over]})
 		return
 	}
 	m.until(m.leaveBy)
@@ -34,4 +34,15 @@ func (m *Machine) depart() {
 		}
 	}
 	m.until(m.resendAt)
+}
+
+// stays reports whether any other host of the view is there to go on. At the end of a run all leave at once: then there is
+// nothing to agree on and nobody to wait for. Who goes without agreement is no worse than one that died.
+func (m *Machine) stays() bool {
+	for _, h := range m.view.Hosts {
+		if p := m.byID[h.ID]; h.ID != m.cfg.Self.ID && (p == nil || !p.news.Leaving && !p.lost) {
+			return true
+		}
+	}
+	return false
 }

@@ -158,6 +158,20 @@ func TestLeave(t *testing.T) {
 	require.Equal(t, Gone, n.hosts["b"].State(), "the last one asks nobody")
 }
 
+// At the end of a run all hosts leave at once: nobody waits for an agreement that no one is left to make.
+func TestAllLeaveAtOnce(t *testing.T) {
+	t.Parallel()
+	n := three(t)
+	for _, id := range n.order {
+		n.step(id, Leave{})
+	}
+	n.deliver()
+	n.pass(n.hosts["a"].cfg.Retry)
+	for _, id := range n.order {
+		require.Equal(t, Gone, n.hosts[id].State(), id)
+	}
+}
+
 // Fewer workers than the least number make a view without workers; more than the most wait, the senior ones stay.
 func TestLeastAndMost(t *testing.T) {
 	t.Parallel()
