@@ -7,7 +7,7 @@ DEVICE := cuda/soft/device
 DEVICE_HEADERS := $(wildcard $(DEVICE)/*.h)
 # -mtls-dialect: thread-local storage is where static shared memory lies. No fused multiply-adds beyond those
 # written: the same numbers on every CPU.
-CXXFLAGS := -std=c++17 -g -Wall -Wextra -Werror -fPIC -mtls-dialect=gnu2 -ffp-contract=off
+CXXFLAGS := -std=c++17 -g1 -Wall -Wextra -Werror -fPIC -mtls-dialect=gnu2 -ffp-contract=off
 KERNELFLAGS := -x c++ -DSOFTCUDA -I$(DEVICE) -Wno-unknown-pragmas -Wno-unused-function
 OPT ?= -O2
 
@@ -44,15 +44,16 @@ $(OUT)/soft $(OUT)/asan:
 	mkdir -p $@
 
 # Images: machine code for the GPUs in ARCHS, PTX for newer ones. NVCC names a toolkit's compiler, NVRTC the
-# compiler library; scripts/cuda.sh sets one of them.
+# compiler library; scripts/cuda.sh sets one of them. LINEINFO=--generate-line-info lets compute-sanitizer and profilers name
+# lines of the source; it doubles the size.
 ARCHS := sm_80 sm_90
 IMAGES := $(foreach a,$(ARCHS),$(patsubst %,cuda/image/%.$(a).cubin.gz,$(FAMILIES))) $(patsubst %,cuda/image/%.ptx.gz,$(FAMILIES))
 ifdef NVCC
-cubin = $(NVCC) -std=c++17 -O3 -lineinfo -Werror all-warnings -Ikernels -cubin -arch=$1 -Xptxas -v -o $3 $2 2>&1
-ptx = $(NVCC) -std=c++17 -O3 -lineinfo -Werror all-warnings -Ikernels -ptx -arch=compute_80 -o $2 $1 2>&1
+cubin = $(NVCC) -std=c++17 -O3 $(LINEINFO:--generate-line-info=-lineinfo) -Werror all-warnings -Ikernels -cubin -arch=$1 -Xptxas -v -o $3 $2 2>&1
+ptx = $(NVCC) -std=c++17 -O3 $(LINEINFO:--generate-line-info=-lineinfo) -Werror all-warnings -Ikernels -ptx -arch=compute_80 -o $2 $1 2>&1
 else
-cubin = $(OUT)/nvrtc $(NVRTC) $1 $2 $3 -Ikernels
-ptx = $(OUT)/nvrtc $(NVRTC) compute_80 $1 $2 -Ikernels
+cubin = $(OUT)/nvrtc $(NVRTC) $1 $2 $3 -Ikernels $(LINEINFO)
+ptx = $(OUT)/nvrtc $(NVRTC) compute_80 $1 $2 -Ikernels $(LINEINFO)
 COMPILE := $(OUT)/nvrtc
 endif
 

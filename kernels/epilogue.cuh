@@ -14,13 +14,22 @@ struct Epilogue {
   int packed; // rows of y are whole packs
 };
 
+// Called, not copied: an epilogue is unrolled over a thread's elements, and a dozen activations each time are megabytes.
+DEVICE_CALL float activate_once(int act, float x) { return activate(act, x); }
+DEVICE_CALL float activate_grad_once(int act, float x) { return activate_grad(act, x); }
+
 // apply is the epilogue of one element at (row, col), element `at` of y.
 template <class T> DEVICE float apply(const Epilogue &e, float v, int row, int col, float pre, float residual, float *kept) {
   v *= e.alpha;
   if (e.bias) v += to_float(((const T *)e.bias)[e.bias_rows ? row : col]);
-  *kept = e.slope ? activate_grad(e.act, v) : v;
-  v = activate(e.act, v);
-  if (e.pre) v *= activate_grad(e.act_grad, pre);
+  *kept = v;
+  if (e.act) {
+    if (e.slope) *kept = activate_grad_once(e.act, v);
+    v = activate_once(e.act, v);
+  } else if (e.slope) {
+    *kept = 1.f;
+  }
+  if (e.pre) v *= e.act_grad ? activate_grad_once(e.act_grad, pre) : 1.f;
   if (e.residual) v += e.beta * residual;
   return v;
 }

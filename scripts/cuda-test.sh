@@ -5,6 +5,19 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 go=${GO:-go}
 
+# A bare machine, as root on Debian or Ubuntu, gets what the build needs beside a C compiler.
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  missing=()
+  command -v g++ >/dev/null || missing+=(g++)
+  command -v make >/dev/null || missing+=(make)
+  command -v readelf >/dev/null || missing+=(binutils)
+  python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
+  if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing ${missing[*]}"
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  fi
+fi
 scripts/build.sh cuda
 scripts/cuda.sh asan
 eval "$(scripts/cuda.sh env)"

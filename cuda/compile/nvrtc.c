@@ -1,6 +1,6 @@
 // Compiles one kernel file with NVRTC, NVIDIA's CUDA C++ compiler as a library, which needs no other compiler:
 //
-//   nvrtc LIBRARY sm_80|sm_90|…|compute_80 INPUT.cu OUTPUT [-Ifolder]…
+//   nvrtc LIBRARY sm_80|sm_90|…|compute_80 INPUT.cu OUTPUT [-Ifolder | --generate-line-info]…
 //
 // sm_N gives machine code (a cubin), compute_N PTX. What the compiler says goes to stdout; warnings count as errors,
 // the table of registers and spills that ptxas prints does not.
@@ -38,8 +38,8 @@ int main(int argc, char **argv) {
   char arch[64];
   snprintf(arch, sizeof arch, "--gpu-architecture=%s", argv[2]);
   int binary = !strncmp(argv[2], "sm_", 3);
-  const char *options[64] = {arch, "--std=c++17", "--generate-line-info"};
-  int n = 3;
+  const char *options[64] = {arch, "--std=c++17"};
+  int n = 2;
   if (binary) options[n++] = "--ptxas-options=-v";
   for (int i = 5; i < argc && n < 64; i++) options[n++] = argv[i];
 
