@@ -1,0 +1,66 @@
+//go:build cuda
+
+package kernels
+
+import (
+	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
+)
+
+// padAxes is PAD_AXES, padThreads PAD_THREADS of pad.cu.
+const (
+	padAxes    = 8
+	padThreads = 256
+)
+
+// padModes numbers the modes as PadMode of pad.cu.
+var padModes = map[string]int32{"": 0, "constant": 0, "edge": 1, "reflect": 2, "wrap": 3}
+
+// padArgs is Padding of pad.cu.
+type padArgs struct {
+	N                 int64
+	Axes, Mode        int32
+	X, Padded, Before [padAxes]int32
+	Strides           [padAxes]int64
+}
+
+func init() {
+	registerDevice("pad", func(c *DeviceCall) error {
+		a, x, y := c.Attrs.(graph.Pad), c.In[0], c.Out[0]
+		p, ok := paddingOf(a, x.Shape, y.Shape, y.Shape, x.Shape)
+		if !ok {
+			return c.Uncovered()
+		}
+		if p.N == 0 {
+			return nil
+		}
+		if x.Shape.Size() == 0 { // nothing but border
+			return deviceFill(c, y, a.Value)
+		}
+		return c.Launch(wordKernel("pad", x.DType.Size()), c.Strided(p.N, padThreads), Block(padThreads), 0, x, y, p, pattern(x.DType, a.Value))
+	})
+	registerDevice("pad_grad", func(c *DeviceCall) error {
+		a, dy, dx := c.Attrs.(graph.PadGrad), c.In[0], c.Out[0]
+		s, ok := suffix(dy.DType)
+		p, fits := paddingOf(a.Pad, dx.Shape, dy.Shape, dx.Shape, dy.Shape)
+		if !ok || !fits {
+			return c.Uncovered()
+		}
+		if p.N == 0 {
+			return nil
+		}
+		return c.Launch("pad_grad"+s, c.Strided(p.N, padThreads), Block(padThreads), 0, dy, dx, p)
+	})
+}
+
+// paddingOf describes the padding of x; out is the tensor that is written, in the one that is read.
+func paddingOf(a graph.Pad, x, padded, out, in tensor.Shape) (p padArgs, ok bool) {
+	p = padArgs{N: int64(out.Size()), Axes: int32(len(x)), Mode: padModes[a.Mode]}
+	if len(x) > padAxes {
+		return p, false
+	}
+	for d, stride := range in.Strides() {
+		p.X[d], p.Padded[d], p.Before[d], p.Strides[d] = int32(x[d]), int32(padded[d]), int32(a.Before[d]), int64(stride)
+	}
+	return p, true
+}
