@@ -10,7 +10,6 @@ import (
 
 	"ringo/collective/view"
 	"ringo/runtime/plan"
-	"ringo/train/checkpoint"
 	"ringo/train/metrics"
 )
 
@@ -61,10 +60,23 @@ func (t *Trainer) giveAll() error {
 	return nil
 }
 
+// giveNothing is the part of a worker without lanes: zeros, where sums are over buffers and not over lanes.
+func (t *Trainer) giveNothing(g gradient) error {
+	host, err := g.Host(0, g.Len())
+	if err != nil {
+		return err
+	}
+	clear(host)
+	if err := g.Commit(0, g.Len()); err != nil {
+		return err
+	}
+	return t.giveAll()
+}
+
 // sumTree keeps the sum of every whole subtree of the block apart: the tree goes on over workers.
 func (c *crew) sumTree(t *Trainer, g gradient) error {
 	if len(c.subtrees) == 0 {
-		return t.giveAll()
+		return t.giveNothing(g)
 	}
 	last := len(c.subtrees) - 1
 	for i, s := range c.subtrees[:last] {
@@ -111,30 +123,6 @@ type gradient interface {
 	Add(level, from, to int)
 	Host(from, to int) ([]float32, error)
 	Commit(from, to int) error
-}
-
-// leavers is how many workers said in the last step of this view that they want to leave.
-func (t *Trainer) leavers() (int, error) {
-	host, err := t.flag()
-	if err != nil {
-		return 0, err
-	}
-	return int(host[0]), nil
-}
-
-// flag is the element of the gradient in which workers say that they want to leave.
-func (t *Trainer) flag() ([]float32, error) {
-	return t.exec.Gradient().Host(t.prog.Flag, t.prog.Flag+1)
-}
-
-// lowerFlag forgets what was said in an earlier view.
-func (t *Trainer) lowerFlag() error {
-	host, err := t.flag()
-	if err != nil {
-		return err
-	}
-	host[0] = 0
-	return t.exec.Gradient().Commit(t.prog.Flag, t.prog.Flag+1)
 }
 
 // regroup leaves a view that is of no more use, waits for the next one and brings every worker of it to the same state.
@@ -190,89 +178,6 @@ func (t *Trainer) dropLoader() error {
 	err := t.loader.Close()
 	t.loader, t.names = nil, nil
 	return err
-}
-
-// asked reports whether to leave before the next step, and why: "interrupted" stops the whole job with a checkpoint, "left"
-// takes only this worker out of it. Alone, a cancelled context interrupts.
-//
-// A worker that was asked to leave says so in the sum of its next step. When all that compute leave, or after some more
-// steps in which not all do, it goes: so a job that is asked to stop stops as one, and a single worker costs the others one view.
-func (t *Trainer) asked(ctx context.Context) (leave string, err error) {
-	c := t.crew
-	if c == nil {
-		if ctx.Err() != nil {
-			return "interrupted", nil
-		}
-		return "", nil
-	}
-	if err := c.team.Gate(ctx, c.epoch); err != nil {
-		return "", err
-	}
-	if c.team.Newest() > c.epoch {
-		return "", lost{errMoved}
-	}
-	stop, all := c.team.Stopping()
-	n, err := t.leavers()
-	if err != nil {
-		return "", err
-	}
-	if n >= c.computing() {
-		return "interrupted", nil // every worker reads the same number
-	}
-	if lo, hi := c.lanes(); c.asked >= patience(all) || c.asked == 1 && lo == hi {
-		return "left", nil
-	}
-	if stop {
-		c.asked++
-	}
-	return "", nil
-}
-
-// patience is how many steps a worker that was asked to leave takes along before it goes without the others: they may have been
-// asked a moment later.
-func patience(all bool) int {
-	if all {
-		return 5
-	}
-	return 2
-}
-
-// computing is the number of workers that have lanes.
-func (c *crew) computing() (n int) {
-	for r := range c.view.Workers {
-		if c.bounds[r+1] > c.bounds[r] {
-			n++
-		}
-	}
-	return n
-}
-
-// depart ends this worker's part before the run's end.
-func (t *Trainer) depart(how string, err error) (Result, error) {
-	if err != nil || how == "interrupted" {
-		if err != nil {
-			return Result{}, err
-		}
-		return t.finish(how)
-	}
-	return Result{Step: t.step, Reason: "left", Left: true}, nil
-}
-
-// abandon ends a worker that was asked to stop while it waited for others, who may never come: what it knows goes into a
-// checkpoint, unless one of this step is there already.
-func (t *Trainer) abandon() (Result, error) {
-	r := Result{Step: t.step, Reason: "left", Left: true}
-	if t.saver == nil || !t.crew.clean || t.stepEpoch == 0 {
-		return r, nil
-	}
-	if c, err := checkpoint.Open(t.saver.Dir); err == nil && c.Step >= t.step {
-		return r, nil
-	}
-	c, err := t.save()
-	if err == nil {
-		r.Checkpoint, r.ModelSHA256 = c.Dir, c.Files[modelFile].SHA256
-	}
-	return r, err
 }
 
 // share gives every worker the result that the saving one has, and returns when all have it: nobody leaves while somebody

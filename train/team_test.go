@@ -182,6 +182,29 @@ func (o *office) open(ids ...string) {
 	})
 }
 
+// TestSpareWorkers: in the fast reduction too, workers without lanes add nothing to the sums.
+func TestSpareWorkers(t *testing.T) {
+	t.Parallel()
+	score := func(n int) float64 {
+		cfg := mlpConfig(t, "train.lanes=4", "train.reduce=ring")
+		o, ends := newOffice(), make(chan outcome, n)
+		var ids []string
+		for i := range n {
+			ids = append(ids, fmt.Sprint("w", i))
+			o.hire(t, ids[i], cfg, "", nil, ends)
+		}
+		o.open(ids...)
+		var loss float64
+		for range n {
+			e := <-ends
+			require.NoError(t, e.err)
+			loss = e.result.Score.Loss
+		}
+		return loss
+	}
+	require.InEpsilon(t, score(1), score(6), 1e-5)
+}
+
 // job trains cfg with n workers to the end and returns the hash that all agree on.
 func job(t *testing.T, cfg *config.Config, n int) string {
 	t.Helper()
