@@ -23,6 +23,7 @@ type Result struct {
 	ModelSHA256 string // of model.safetensors; empty where the run keeps no checkpoints
 	Checkpoint  string
 	Wall        time.Duration
+	Saved       bool // by this process, of several workers
 	Interrupted bool
 	Left        bool   // as a worker that was asked to: the job goes on without it
 	Reason      string // "finished", "early stop", "interrupted" or "left"
@@ -274,7 +275,7 @@ func (t *Trainer) finish(reason string) (Result, error) {
 		if err != nil {
 			return r, err
 		}
-		r.Checkpoint, r.ModelSHA256 = c.Dir, c.Files[modelFile].SHA256
+		r.Checkpoint, r.ModelSHA256, r.Saved = c.Dir, c.Files[modelFile].SHA256, true
 	}
 	if t.crew != nil && t.crew.Group != nil {
 		if err := t.crew.share(&r); err != nil {

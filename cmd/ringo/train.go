@@ -83,16 +83,8 @@ func (c *trainCmd) run(e *env, t *train.Trainer, cfg *config.Config, log *metric
 		err := errors.Join(finish(), c.say(e, t, r))
 		return errors.Join(err, interrupted{})
 	}
-	text, err := sampleText(t, cfg)
+	text, err := closing(t, cfg, log, r)
 	if err != nil {
-		return err
-	}
-	if text != "" {
-		if err := log.Emit(&metrics.Sample{Step: r.Step, Text: text}); err != nil {
-			return err
-		}
-	}
-	if err := t.Done(r); err != nil {
 		return err
 	}
 	if err := finish(); err != nil { // the plot is drawn here
@@ -102,6 +94,21 @@ func (c *trainCmd) run(e *env, t *train.Trainer, cfg *config.Config, log *metric
 		return nil
 	}
 	return summary(e, c.Out, r, r.Wall.Seconds(), train.PeakRSS(), text)
+}
+
+// closing emits a finished run's last events: text, where this process saved the model and the model can write, and the end.
+func closing(t *train.Trainer, cfg *config.Config, log *metrics.Log, r train.Result) (text string, err error) {
+	if r.Saved {
+		if text, err = sampleText(t, cfg); err != nil {
+			return "", err
+		}
+	}
+	if text != "" {
+		if err := log.Emit(&metrics.Sample{Step: r.Step, Text: text}); err != nil {
+			return "", err
+		}
+	}
+	return text, t.Done(r)
 }
 
 // resume loads a checkpoint where one is asked for.

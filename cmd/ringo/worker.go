@@ -111,16 +111,7 @@ func (c *workerCmd) from() string {
 // done tells the launcher how the run ended; the worker that saved the model also writes the sample.
 func (c *workerCmd) done(client *control.Client, t *train.Trainer, cfg *config.Config, log *metrics.Log, r train.Result) error {
 	if !r.Interrupted {
-		text, err := sampleText(t, cfg)
-		if err != nil {
-			return err
-		}
-		if text != "" {
-			if err := log.Emit(&metrics.Sample{Step: r.Step, Text: text}); err != nil {
-				return err
-			}
-		}
-		if err := t.Done(r); err != nil {
+		if _, err := closing(t, cfg, log, r); err != nil {
 			return err
 		}
 	}
