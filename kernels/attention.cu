@@ -1,5 +1,5 @@
 // Attention over bf16 on tensor cores, without storing scores (Dao, "FlashAttention-2", 2023, algorithm 1):
-// y = softmax(scale·q·kᵀ)·v and lse. The plain version is attention.go; other types and head sizes: attention_plain.cu.
+// y = softmax(scale·q·kᵀ)·v and lse, for scale > 0. The plain version is attention.go; other types and head sizes: attention_plain.cu.
 //
 // 4·D FLOP per pair of query and key; a block of 128 queries reads each key once: 2·128 FLOP per byte of k and v, so it is
 // bound by tensor cores and exponentials (one per 4·D FLOP), not by memory. Work on 32 rows per warp halves the
@@ -45,25 +45,25 @@ template <int D, int MT, int BC> DEVICE void attend(const AttentionArgs &p) {
 #pragma unroll
       for (int r = 0; r < 2; r++) {
         // One row of scores lies in the four lanes of a quad.
-        int seen = masked ? seen_by(p, first, row0 + 16 * i + 8 * r) - from - 2 * t : BC;
-        float m = top[i][r];
+        if (masked) {
+          int seen = seen_by(p, first, row0 + 16 * i + 8 * r) - from - 2 * t;
 #pragma unroll
-        for (int j = 0; j < NT; j++)
+          for (int j = 0; j < NT; j++)
 #pragma unroll
-          for (int c = 0; c < 2; c++) {
-            float x = s[i][j][2 * r + c] * scale;
-            if (8 * j + c >= seen) x = -INFINITY;
-            s[i][j][2 * r + c] = x;
-            m = Max::join(m, x);
-          }
-        m = Max::join(m, __shfl_xor_sync(ALL_LANES, m, 1));
-        m = Max::join(m, __shfl_xor_sync(ALL_LANES, m, 2));
-        float shrink = weight(top[i][r], m), total = 0.f;
+            for (int c = 0; c < 2; c++)
+              if (8 * j + c >= seen) s[i][j][2 * r + c] = -INFINITY;
+        }
+        float m = top[i][r]; // of bare scores; a NaN among them still spoils the sum
+#pragma unroll
+        for (int j = 0; j < NT; j++) m = fmaxf(m, fmaxf(s[i][j][2 * r], s[i][j][2 * r + 1]));
+        m = fmaxf(m, __shfl_xor_sync(ALL_LANES, m, 1));
+        m = fmaxf(m, __shfl_xor_sync(ALL_LANES, m, 2));
+        float shrink = exp2_approx((top[i][r] - m) * scale), total = 0.f, high = m * scale;
         top[i][r] = m;
 #pragma unroll
         for (int j = 0; j < NT; j++)
 #pragma unroll
-          for (int c = 0; c < 2; c++) total += s[i][j][2 * r + c] = weight(s[i][j][2 * r + c], m);
+          for (int c = 0; c < 2; c++) total += s[i][j][2 * r + c] = exp2_approx(fmaf(s[i][j][2 * r + c], scale, -high));
         sum[i][r] = sum[i][r] * shrink + total;
 #pragma unroll
         for (int j = 0; j < D / 8; j++) out[i][j][2 * r] *= shrink, out[i][j][2 * r + 1] *= shrink;
@@ -79,7 +79,7 @@ template <int D, int MT, int BC> DEVICE void attend(const AttentionArgs &p) {
       l += __shfl_xor_sync(ALL_LANES, l, 1);
       l += __shfl_xor_sync(ALL_LANES, l, 2);
       int at = row0 + 16 * i + 8 * r;
-      if (p.lse && t == 0 && at < p.queries) p.lse[((int64_t)b * p.heads + h) * p.queries + at] = (top[i][r] + log2f(l)) * LN_2;
+      if (p.lse && t == 0 && at < p.queries) p.lse[((int64_t)b * p.heads + h) * p.queries + at] = (top[i][r] * scale + log2f(l)) * LN_2;
       sum[i][r] = 1.f / l;
     }
   put<D, MT>(out, sum, qs, warp * 16 * MT, head_rows<bf16>(p.y, p.y_row, p.queries, p.dim, b, h), p.y_row, t0, p.queries, p.dim);

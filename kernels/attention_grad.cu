@@ -64,6 +64,7 @@ template <int D, int MT, int BR, int STEP> DEVICE void attend_dkv(const Attentio
     copy_async_commit();
     const uint4 *q = qs + (i & 1) * tile, *dy = dys + (i & 1) * tile;
     int t0 = start + i % tiles * BR;
+    bool masked = t0 + BR > p.queries || seen_by(p, p.first, t0) < s0 + BC;
 #pragma unroll
     for (int part = 0; part < BR; part += STEP) {
       const float *l = lse + (i & 1) * BR + part, *d = delta + (i & 1) * BR + part;
@@ -74,11 +75,19 @@ template <int D, int MT, int BR, int STEP> DEVICE void attend_dkv(const Attentio
 #pragma unroll
         for (int c = 0; c < 2; c++) {
           int col = 8 * j + 2 * t + c, query = t0 + part + col;
-          int seen = query < p.queries ? seen_by(p, p.first, query) - s0 - warp * 16 * MT - g : -BC;
+          float high = l[col];
 #pragma unroll
           for (int m = 0; m < MT; m++)
 #pragma unroll
-            for (int r = 0; r < 2; r++) s[m][j][2 * r + c] = 16 * m + 8 * r < seen ? weight(s[m][j][2 * r + c] * scale, l[col]) : 0.f;
+            for (int r = 0; r < 2; r++) s[m][j][2 * r + c] = exp2_approx(fmaf(s[m][j][2 * r + c], scale, -high));
+          if (masked) {
+            int seen = query < p.queries ? seen_by(p, p.first, query) - s0 - warp * 16 * MT - g : -BC;
+#pragma unroll
+            for (int m = 0; m < MT; m++)
+#pragma unroll
+              for (int r = 0; r < 2; r++)
+                if (16 * m + 8 * r >= seen) s[m][j][2 * r + c] = 0.f;
+          }
         }
       gather<D, MT, NT>(dv, s, dy, part);
       scores<D, MT, NT>(dp, vs, warp * 16 * MT, dy, part);
@@ -145,14 +154,19 @@ template <int D, int MT, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
     for (int i = 0; i < MT; i++)
 #pragma unroll
       for (int r = 0; r < 2; r++) {
-        int seen = masked ? seen_by(p, p.first, row0 + 16 * i + 8 * r) - from - 2 * t : BC;
 #pragma unroll
         for (int j = 0; j < NT; j++)
 #pragma unroll
-          for (int c = 0; c < 2; c++) {
-            float w = 8 * j + c < seen ? weight(s[i][j][2 * r + c] * scale, lse[i][r]) : 0.f;
-            s[i][j][2 * r + c] = w * (dp[i][j][2 * r + c] - delta[i][r]);
-          }
+          for (int c = 0; c < 2; c++)
+            s[i][j][2 * r + c] = exp2_approx(fmaf(s[i][j][2 * r + c], scale, -lse[i][r])) * (dp[i][j][2 * r + c] - delta[i][r]);
+        if (masked) {
+          int seen = seen_by(p, p.first, row0 + 16 * i + 8 * r) - from - 2 * t;
+#pragma unroll
+          for (int j = 0; j < NT; j++)
+#pragma unroll
+            for (int c = 0; c < 2; c++)
+              if (8 * j + c >= seen) s[i][j][2 * r + c] = 0.f;
+        }
       }
     gather<D, MT, NT>(dq, s, ks + at * tile);
   }

@@ -42,6 +42,13 @@ DEVICE void copy_async16(void *shared, const void *global, bool valid) {
 DEVICE void copy_async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int n> DEVICE void copy_async_wait() { asm volatile("cp.async.wait_group %0;" ::"n"(n) : "memory"); }
 
+// exp2_approx is 2^x to 2 units in the last place, in one instruction; results below 2⁻¹²⁶ are 0.
+DEVICE float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 #endif
 
 // pack_bf16 rounds two numbers into one register, lo in the lower half.

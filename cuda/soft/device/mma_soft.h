@@ -47,3 +47,5 @@ template <bool trans> static inline void load_matrix_x4(unsigned r[4], const voi
 static inline void copy_async16(void *shared, const void *global, bool valid) { simt::copy_later(shared, global, valid); }
 static inline void copy_async_commit() { simt::commit_copies(); }
 template <int n> static inline void copy_async_wait() { simt::finish_copies(n); }
+
+static inline float exp2_approx(float x) { return x < -126.f ? 0.f : exp2f(x); }
