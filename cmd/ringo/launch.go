@@ -81,14 +81,15 @@ func (c *launchCmd) Run(e *env) error {
 	l.Workers, l.Restarts, l.MinWorkers, l.MaxWorkers = c.N, c.Restarts, c.MinWorkers, c.MaxWorkers
 	l.TLS = c.TLS == "on" || c.TLS == "auto" && !loopback(l.Bind)
 	l.CertFile, l.KeyFile, l.CAFile = c.TLSCert, c.TLSKey, c.TLSCA
-	l.Output, l.Event = e.err, sinks.event
+	journal := &journalFile{dir: c.Out}
+	l.Output, l.Event, l.Journal = e.err, sinks.event, journal
 	l.Command = func(w control.Welcome) *exec.Cmd {
 		cmd := exec.Command(self, c.workerArgs(w)...)
 		cmd.Env = withoutKey(e.environ)
 		return cmd
 	}
 	r, err := runHost(e, l)
-	return c.report(e, sinks, r, errors.Join(err, sinks.close()))
+	return c.report(e, sinks, r, errors.Join(err, sinks.close(), journal.Close()))
 }
 
 // fill sets what was left open and answers what cannot be.

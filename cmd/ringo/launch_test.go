@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,8 +37,15 @@ type job struct {
 // startJob runs ringo launch in a process of its own.
 func startJob(t *testing.T, n int, cfg, out string, args ...string) *job {
 	t.Helper()
+	return startIn(t, nil, n, cfg, out, args...)
+}
+
+// startIn does so under another command, which becomes it.
+func startIn(t *testing.T, under []string, n int, cfg, out string, args ...string) *job {
+	t.Helper()
 	args = append([]string{"launch", "-n", fmt.Sprint(n), "-c", cfg, "--out", out, "--device", "cpu", "--json"}, args...)
-	j := &job{t: t, cmd: exec.Command(os.Args[0], args...)}
+	args = slices.Concat(under, []string{os.Args[0]}, args)
+	j := &job{t: t, cmd: exec.Command(args[0], args[1:]...)}
 	j.cmd.Env = append(os.Environ(), asRingo+"=1", "XDG_CONFIG_HOME="+filepath.Dir(out))
 	j.cmd.Stderr = &j.err
 	pipe, err := j.cmd.StdoutPipe()
@@ -119,6 +127,9 @@ func TestLaunchGivesOneModel(t *testing.T) {
 		require.True(t, hit.reach(hit.steps[len(hit.steps)-1]+30))
 	}
 	require.Equal(t, want, hit.finish(steps))
+	for _, run := range []string{"one", "three", "hit"} {
+		usedOnce(t, steps, 16, filepath.Join(dir, run))
+	}
 	for _, file := range []string{"config.yaml", "metrics.jsonl", "loss.png", "checkpoints/latest/model.safetensors"} {
 		require.FileExists(t, filepath.Join(dir, "hit", file))
 	}

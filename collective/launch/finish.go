@@ -123,7 +123,7 @@ func (l *launcher) close() error {
 	l.reading.Wait()
 	l.events.close()
 	l.spawn.close()
-	return errors.Join(err, l.page.close())
+	return errors.Join(err, l.journal.close(), l.page.close())
 }
 
 // isLoopback reports whether an address is this machine's own; a name that is no IP address is none.

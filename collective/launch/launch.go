@@ -45,10 +45,11 @@ type Config struct {
 	Command func(control.Welcome) *exec.Cmd
 	Output  io.Writer // takes what workers print, line by line with a prefix
 	// Event takes metrics events, JSON objects, from one goroutine. first says that the ring's first worker runs here.
-	Event  func(line []byte, first bool)
-	Status string // address of the status page, host:port; "" none
-	Log    *slog.Logger
-	Stop   <-chan struct{} // closed: stop at once, killing; the context's end asks to stop in order
+	Event   func(line []byte, first bool)
+	Journal io.Writer // takes lines that say which worker completed which steps with which lanes; nil: nobody does
+	Status  string    // address of the status page, host:port; "" none
+	Log     *slog.Logger
+	Stop    <-chan struct{} // closed: stop at once, killing; the context's end asks to stop in order
 
 	FoundAfter time.Duration // how long the first of Join waits for others before it founds the job alone
 	Grace      time.Duration // how long workers have to leave when asked to

@@ -31,6 +31,7 @@ type launcher struct {
 	out     *output
 	spawn   *spawner
 	events  *events
+	journal *journal
 	node    *gossip.Node
 	machine *view.Machine
 	page    *page
@@ -74,7 +75,7 @@ type change struct {
 }
 
 func newLauncher(cfg Config) (*launcher, error) {
-	l := &launcher{cfg: cfg, id: newID(), log: cfg.Log, box: newMailbox(), out: &output{w: cfg.Output}, began: time.Now(), closed: make(chan struct{}), wake: time.NewTimer(time.Hour)}
+	l := &launcher{cfg: cfg, id: newID(), log: cfg.Log, box: newMailbox(), journal: newJournal(cfg.Journal), out: &output{w: cfg.Output}, began: time.Now(), closed: make(chan struct{}), wake: time.NewTimer(time.Hour)}
 	g := cfg.Gossip
 	g.Job, g.Key, g.Bind, g.Advertise, g.Log = cfg.Job, cfg.Key, cfg.Bind, cfg.Advertise, cfg.Log
 	g.Self = gossip.Host{ID: l.id, Workers: cfg.Workers, Witness: cfg.Witness, Status: cfg.Status != ""}
@@ -184,6 +185,7 @@ func (l *launcher) decided(v view.View) {
 			w.link.SetView(l.view)
 		}
 	}
+	l.journal.view(l.view)
 	l.first.Store(len(v.Workers) > 0 && v.Workers[0].Host == l.id)
 	if l.done {
 		l.dismiss()
@@ -282,6 +284,7 @@ func (l *launcher) tick() {
 		l.members("speed")
 	}
 	l.tellWaiting()
+	l.journal.flush(time.Now())
 	l.share()
 }
 

@@ -138,6 +138,7 @@ func (l *launcher) report(w *worker, r control.Report) {
 		l.step(view.Broken{Epoch: r.Epoch, Worker: w.id, Peer: r.Peer, Reason: r.Err})
 	case *control.Progress:
 		w.progress = *r
+		l.journal.step(w.id, r)
 		l.result.Step = max(l.result.Step, r.Step)
 		l.recovered(r)
 	case *control.Leave:
@@ -186,6 +187,7 @@ func (l *launcher) gone(w *worker, start int, err error) {
 	}
 	w.link.Close()
 	w.link = nil
+	l.journal.end(w.id)
 	if cmd := w.cmd; cmd != nil { // it may hang without a link
 		time.AfterFunc(2*time.Second, func() { l.box.post(func() { l.kill(w, start) }) })
 	}

@@ -15,7 +15,7 @@ func (m *Machine) depart() {
 		return
 	}
 	known := m.view.Epoch == 0 || m.place < 0 && m.view.Quorum(func(id string) bool { return m.byID[id] != nil && m.byID[id].epoch >= m.view.Epoch })
-	over := m.place >= 0 && !m.stays() && len(m.joiners()) == 0
+	over := !m.stays() && len(m.joiners()) == 0
 	if known || over || m.now >= m.leaveBy {
 		m.state = Gone
 		m.emit(Left{Reason: map[bool]string{true: "left the job", false: "left without an answer from the other hosts"}[known || over]})
