@@ -14,6 +14,7 @@ import (
 
 	"ringo/collective/ring"
 	"ringo/collective/secure"
+	"ringo/kernels"
 	"ringo/runtime/tensor"
 )
 
@@ -202,7 +203,13 @@ func AllReduceWorker(ctx context.Context, in io.Reader, out io.Writer) (err erro
 // timeAllReduce times batches of calls until the budget is used; small vectors are batched, as a clock and a barrier
 // would cost more than they.
 func timeAllReduce(r *ring.Ring, c AllReduceConfig, size int) (AllReduceResult, error) {
-	buf := tensor.AlignedBytes(size)
+	vector, err := kernels.NewArena(size) // where training keeps its gradients: huge pages from 2 MiB on
+	if err != nil {
+		return AllReduceResult{}, err
+	}
+	defer vector.Close()
+	buf := vector.Bytes
+	clear(buf) // pages that nobody has touched are all one page of zeros
 	batch := max(1, min(100, (4<<20)/size))
 	run := func() (float64, error) {
 		if err := r.Barrier(); err != nil {

@@ -5,6 +5,7 @@ Usage: allreduce_gloo.py WORLD SECONDS BYTES...
 """
 
 import json
+import mmap
 import os
 import sys
 import time
@@ -19,7 +20,10 @@ def worker(rank, world, seconds, sizes, port):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=world)
     for size in sizes:
-        buf = torch.zeros(size // 4)
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if size >= 2 << 20:
+            memory.madvise(mmap.MADV_HUGEPAGE)  # as ringo's vectors
+        buf = torch.frombuffer(memory, dtype=torch.float32).zero_()
         batch = max(1, min(100, (4 << 20) // size))
 
         def run():

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static int by_value(const void *a, const void *b) {
   double x = *(const double *)a, y = *(const double *)b;
@@ -29,7 +30,9 @@ int main(int argc, char **argv) {
   double seconds = argc > 1 ? atof(argv[1]) : 1, ms[200];
   for (int a = 2; a < argc; a++) {
     long bytes = atol(argv[a]);
-    float *buf = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    const long huge = 2 << 20;
+    float *buf = aligned_alloc(bytes < huge ? 64 : huge, (bytes + huge - 1) / huge * huge);
+    if (bytes >= huge) madvise(buf, bytes, MADV_HUGEPAGE); // as ringo's vectors
     memset(buf, 0, bytes);
     int batch = bytes > (4 << 20) ? 1 : (4 << 20) / bytes > 100 ? 100 : (int)((4 << 20) / bytes);
     batch_ms(buf, bytes / 4, batch);

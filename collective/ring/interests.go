@@ -33,5 +33,6 @@ func (on *interests) block(b bell, token uint32, d, spin time.Duration) {
 	}
 }
 
-// spinFor is about what a sleep and a wake-up cost; longer would take a processor from those who have work.
-const spinFor = 10 * time.Microsecond
+// spinFor is about what a sleep and a wake-up cost, in virtual machines above all; longer would take a processor from those
+// who have work.
+const spinFor = 30 * time.Microsecond

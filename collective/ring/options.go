@@ -95,7 +95,7 @@ type Options struct {
 	TLS *tls.Config
 	// Conns is the number of data connections per pair of members; 0 means 1 on one host and 4 between hosts.
 	Conns int
-	// Chunk is the unit of pipelining in bytes; 0 means 256 KiB.
+	// Chunk is the unit of pipelining in bytes; 0 means 512 KiB.
 	Chunk        int
 	SharedMemory SharedMemory
 	Schedule     Schedule
@@ -106,7 +106,7 @@ func (o *Options) fill() error {
 		o.Timeout = 10 * time.Second
 	}
 	if o.Chunk == 0 {
-		o.Chunk = 256 << 10
+		o.Chunk = 512 << 10
 	}
 	n := len(o.Members)
 	switch {

@@ -40,6 +40,11 @@ func rawLink(c net.Conn) link {
 	if err != nil || fd < 0 {
 		return nil
 	}
+	if local(t) {
+		// Nothing can be congested here, and a default that paces what it sends (BBR) costs timers and idle gaps. Reno, which every
+		// Linux has, only counts. A hint: what refuses it is only slower.
+		_ = unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "reno")
+	}
 	t.Close() // the duplicate keeps the connection, the poller forgets it
 	return &raw{fd: fd}
 }

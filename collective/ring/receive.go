@@ -6,10 +6,11 @@ import (
 	"unsafe"
 )
 
-// pull takes what has come from one member, at most about a chunk.
+// pull takes what has come from one member, at most about a chunk, and stops where sums are finished: the peer waits
+// for them, so they leave before its own are taken.
 func (x *exchange) pull(f *flow) (moved bool, err error) {
-	budget := x.r.opt.Chunk
-	for budget > 0 {
+	budget, ready := x.r.opt.Chunk, x.ready
+	for budget > 0 && x.ready == ready {
 		n, err := x.pullSome(f)
 		if err != nil || n == 0 {
 			return moved, err
