@@ -160,7 +160,9 @@ func (p *peer) free() {
 		p.control.Close()
 	}
 	for _, c := range p.data {
-		c.Close()
+		if c != nil { // it did not come before the ring ended
+			c.Close()
+		}
 	}
 	if p.link != nil {
 		p.link.close()
