@@ -88,7 +88,7 @@ func (b *Backend) Close() error {
 		return err
 	}
 	defer b.d.leave()
-	errs := []error{b.d.compute.Synchronize(), b.d.copies.Synchronize(), b.d.free(b.d.products.workspace)}
+	errs := []error{b.d.compute.Synchronize(), b.d.copies.Synchronize(), b.d.small.Close(), b.d.free(b.d.products.workspace)}
 	for _, m := range b.d.modules {
 		errs = append(errs, m.Unload())
 	}

@@ -27,7 +27,11 @@ type device struct {
 	functions map[string]*function
 	info      kernels.DeviceInfo
 	products  products
+	small     *driver.Pinned // numbers on their way to or from the host
 }
+
+// smallBytes is the size of device.small: losses, norms, optimizer numbers.
+const smallBytes = 256
 
 // function is a kernel as the driver knows it.
 type function struct {
@@ -61,6 +65,9 @@ func openDevice(ordinal int, soft bool) (*device, error) {
 		return nil, err
 	}
 	if d.copies, err = cu.MakeStream(cu.NonBlocking); err != nil {
+		return nil, err
+	}
+	if d.small, err = driver.NewPinned(smallBytes); err != nil {
 		return nil, err
 	}
 	images, err := images(d.info.Capability, soft)

@@ -44,18 +44,30 @@ func (s *store) move(name string, raw []byte, in bool) error {
 	return s.d.move(v.Ptr, raw, in)
 }
 
-// move copies between host memory and the device, in the order of the compute stream, and waits.
-func (d *device) move(at uint64, raw []byte, in bool) (err error) {
-	host, n := unsafe.Pointer(unsafe.SliceData(raw)), int64(len(raw))
+// move copies between host memory and the device, in the order of the compute stream, and waits. Small pieces go through
+// page-locked memory: that is quicker, and such a slice may lie inside a Go object with pointers, which cgo refuses to pass.
+func (d *device) move(at uint64, raw []byte, in bool) error {
+	through := raw
+	if len(raw) <= smallBytes {
+		through = d.small.Bytes[:len(raw)]
+	}
+	if in {
+		copy(through, raw)
+	}
+	host, n := unsafe.Pointer(unsafe.SliceData(through)), int64(len(raw))
+	var err error
 	if in {
 		err = cu.MemcpyHtoDAsync(cu.DevicePtr(at), host, n, d.compute)
 	} else {
 		err = cu.MemcpyDtoHAsync(host, cu.DevicePtr(at), n, d.compute)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		err = d.compute.Synchronize()
 	}
-	return d.compute.Synchronize()
+	if err == nil && !in {
+		copy(raw, through)
+	}
+	return err
 }
 
 func (s *store) Close() error {
