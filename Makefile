@@ -2,9 +2,12 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 GO ?= go
+FUZZTIME ?= 10s
+KILLS ?= 200
+SCHEDULES ?= 200000
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build cuda soft test test-cuda gpu-bundle lint bench fuzz clean tools
+.PHONY: help run build cuda soft test soak test-cuda gpu-bundle lint bench fuzz clean tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +29,14 @@ run: build ## train a character GPT on Go's own source text and show what it wri
 
 test: tools ## run every test
 	$(GO) test ./...
+
+soak: tools ## kill workers KILLS=200 times, cut networks, play SCHEDULES=200000: some minutes, as root for networks
+	$(GO) test ./collective/sim -count=1 -v -timeout 2h -run Schedules -sim.first=$$RANDOM -sim.schedules=$(SCHEDULES)
+	RINGO_SOAK=$(KILLS) $(GO) test ./collective/launch -count=1 -v -timeout 2h -run 'Soak|Partition|Witness'
+	RINGO_SOAK=$(KILLS) $(GO) test ./cmd/ringo -count=1 -v -timeout 2h -run 'Soak|Real'
+
+fuzz: tools ## fuzz every parser and protocol for FUZZTIME=10s each
+	@GO=$(GO) scripts/fuzz.sh $(FUZZTIME)
 
 test-cuda: tools ## run every test of the build with CUDA; no GPU is needed
 	@GO=$(GO) scripts/cuda-test.sh

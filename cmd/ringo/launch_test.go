@@ -2,13 +2,11 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,24 +27,24 @@ type job struct {
 	t     *testing.T
 	cmd   *exec.Cmd
 	lines *bufio.Scanner
-	err   bytes.Buffer
+	err   lockedBuffer
 	steps []int
 	sha   string
+}
+
+// command prepares a command line whose program is this test binary, which then is ringo.
+func command(t *testing.T, line []string) *job {
+	j := &job{t: t, cmd: exec.Command(line[0], line[1:]...)}
+	j.cmd.Env = append(os.Environ(), asRingo+"=1")
+	return j
 }
 
 // startJob runs ringo launch in a process of its own.
 func startJob(t *testing.T, n int, cfg, out string, args ...string) *job {
 	t.Helper()
-	return startIn(t, nil, n, cfg, out, args...)
-}
-
-// startIn does so under another command, which becomes it.
-func startIn(t *testing.T, under []string, n int, cfg, out string, args ...string) *job {
-	t.Helper()
 	args = append([]string{"launch", "-n", fmt.Sprint(n), "-c", cfg, "--out", out, "--device", "cpu", "--json"}, args...)
-	args = slices.Concat(under, []string{os.Args[0]}, args)
-	j := &job{t: t, cmd: exec.Command(args[0], args[1:]...)}
-	j.cmd.Env = append(os.Environ(), asRingo+"=1", "XDG_CONFIG_HOME="+filepath.Dir(out))
+	j := command(t, append([]string{os.Args[0]}, args...))
+	j.cmd.Env = append(j.cmd.Env, "XDG_CONFIG_HOME="+filepath.Dir(out))
 	j.cmd.Stderr = &j.err
 	pipe, err := j.cmd.StdoutPipe()
 	require.NoError(t, err)
