@@ -13,7 +13,7 @@ OPT ?= -O2
 
 SOFT := $(FAMILIES) $(basename $(notdir $(wildcard $(DEVICE)/*.cpp $(DEVICE)/*.cu)))
 
-soft: bin/libringo_softcuda.so bin/libringo_softcublaslt.so
+soft: bin/libringo_softcuda.so bin/libringo_softcublaslt.so bin/libringo_softnccl.so
 asan: bin/libringo_softcuda_asan.so
 
 bin/libringo_softcuda.so: $(patsubst %,$(OUT)/soft/%.o,$(SOFT))
@@ -21,6 +21,9 @@ bin/libringo_softcuda.so: $(patsubst %,$(OUT)/soft/%.o,$(SOFT))
 
 bin/libringo_softcublaslt.so: cuda/soft/blas/cublaslt.cpp bin/libringo_softcuda.so
 	$(CXX) $(CXXFLAGS) -O2 -shared -o $@ $< -Lbin -lringo_softcuda -Wl,-rpath,'$$ORIGIN'
+
+bin/libringo_softnccl.so: cuda/soft/nccl/nccl.cpp cuda/soft/nccl/room.cpp cuda/soft/nccl/room.h bin/libringo_softcuda.so
+	$(CXX) $(CXXFLAGS) -O2 -shared -o $@ cuda/soft/nccl/nccl.cpp cuda/soft/nccl/room.cpp -Lbin -lringo_softcuda -lpthread -Wl,-rpath,'$$ORIGIN'
 
 # Fibers are stacks that AddressSanitizer does not know: it checks heap memory only, which is what kernels touch.
 ASAN := -fsanitize=address --param asan-stack=0 -fno-omit-frame-pointer

@@ -5,11 +5,13 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"os"
 
 	"gorgonia.org/cu"
 
 	"ringo/cuda/blas"
 	"ringo/cuda/driver"
+	"ringo/cuda/nccl"
 	"ringo/cuda/soft"
 )
 
@@ -71,11 +73,12 @@ func blasFinding() Finding {
 }
 
 func ncclFinding() Finding {
-	v, ok := driver.LibraryVersion("ncclGetVersion", true, "libnccl.so.2", "libnccl.so")
-	if !ok {
-		return Finding{Name: "NCCL", Found: "not installed; nothing here needs it yet", OK: true}
+	v, err := nccl.Open(os.Getenv(nccl.EnvLibrary))
+	if err != nil {
+		return Finding{Name: "NCCL", Found: err.Error(), OK: true,
+			Hint: "several GPUs sum gradients through host memory (--collective ring); NCCL 2.14 or newer (libnccl.so.2) lets them do it themselves"}
 	}
-	return Finding{Name: "NCCL", Found: fmt.Sprintf("%d.%d.%d, not used yet", v/10000, v/100%100, v%100), OK: true}
+	return Finding{Name: "NCCL", Found: fmt.Sprintf("%d.%d.%d, for sums of gradients between GPUs (--collective nccl)", v/10000, v/100%100, v%100), OK: true}
 }
 
 func cudnnFinding() Finding {

@@ -24,6 +24,12 @@ func (t *Trainer) sumLanes() error {
 	if !c.reducer.tree && len(c.subtrees) > 1 {
 		run = c.sumChain
 	}
+	if c.devices != nil {
+		if err := run(t, g); err != nil {
+			return err
+		}
+		return c.devices.wait()
+	}
 	if err := errors.Join(run(t, g), c.reducer.wait()); err != nil {
 		return err
 	}
@@ -32,6 +38,9 @@ func (t *Trainer) sumLanes() error {
 
 // ready gives a finished bucket to the reducer; the flag rides in the bucket that holds it.
 func (t *Trainer) ready(b plan.Bucket) error {
+	if t.crew.devices != nil {
+		return t.giveDevices(b)
+	}
 	if t.crew.reducer.failed.Load() {
 		return nil // wait says what happened; there is no use in more
 	}
@@ -41,10 +50,7 @@ func (t *Trainer) ready(b plan.Bucket) error {
 		return err
 	}
 	if f := t.prog.Flag; f >= from && f < to {
-		host[f-from] = 0
-		if t.crew.asked > 0 {
-			host[f-from] = flagStop
-		}
+		host[f-from] = t.crew.raised()
 	}
 	t.crew.reducer.give(b, host)
 	return nil
@@ -147,7 +153,9 @@ func (t *Trainer) regroup(ctx context.Context, cause error) error {
 			return errors.Join(err, g.Close())
 		}
 		c.meet(v, g, t.prog, t.cfg.Train)
-		err = t.agree()
+		if err = t.agree(); err == nil {
+			err = t.joinDevices(ctx)
+		}
 		var l lost
 		if err == nil || !errors.As(err, &l) {
 			return err
@@ -164,6 +172,7 @@ func (c *crew) leave() {
 	if c.Group == nil {
 		return
 	}
+	c.leaveDevices()
 	c.Group.Abort(errMoved)
 	_ = c.reducer.wait()
 	c.reducer.close()

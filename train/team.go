@@ -28,6 +28,9 @@ type Group interface {
 	Gather(mine []byte) ([][]byte, error)
 	Stats() ring.Stats
 	Abort(err error)
+	// Over is closed when the group failed, was aborted or closed; Err then says why.
+	Over() <-chan struct{}
+	Err() error
 	Close() error
 }
 
@@ -79,8 +82,9 @@ type crew struct {
 	subtrees [][2]int
 	parts    [][]float32 // partial sums over all subtrees but the last, in host memory
 	reducer  *reducer
-	told     uint64 // the newest view that an event told of
-	clean    bool   // the state is that of a whole step; false while it is being replaced
+	devices  *devices // sums in place of the reducer; nil where the devices cannot
+	told     uint64   // the newest view that an event told of
+	clean    bool     // the state is that of a whole step; false while it is being replaced
 	epoch    uint64
 	brokeAt  time.Time
 	asked    int    // steps since this worker was asked to leave

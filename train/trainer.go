@@ -34,6 +34,9 @@ type Options struct {
 	Reference bool
 	Disable   []string
 	FS        checkpoint.FS // nil is the operating system's
+	// Collective says how the workers' gradients are summed: by their devices (nccl), over the group's connections (ring), or
+	// by devices where all can (auto, the default).
+	Collective string
 	// Team makes the run one worker's part in a job; nil trains in this process alone.
 	Team Team
 }

@@ -2,7 +2,11 @@
 
 package main
 
-import "ringo/cuda" // also registers the devices cuda and soft
+import (
+	"fmt"
+
+	"ringo/cuda" // also registers the devices cuda and soft
+)
 
 func init() {
 	reports = append(reports, func() (list []finding) {
@@ -11,5 +15,11 @@ func init() {
 		}
 		return list
 	})
+	canNCCL = func(device string) error {
+		if err := cuda.CanSum(device); err != nil {
+			return fmt.Errorf("--collective nccl: %w", err)
+		}
+		return nil
+	}
 	reported["cuda"], reported["soft"] = true, true
 }

@@ -43,7 +43,7 @@ type launchCmd struct {
 	Restarts   int      `default:"10" placeholder:"N" help:"How many dead workers are replaced."`
 	MinWorkers int      `placeholder:"N" help:"Wait while the job has fewer workers."`
 	MaxWorkers int      `placeholder:"N" help:"Further workers wait as spares."`
-	Collective string   `default:"auto" enum:"auto,ring,nccl" help:"How gradients are summed: auto, ring, nccl."`
+	Collective string   `default:"auto" enum:"auto,ring,nccl" help:"How gradients are summed: over connections between workers (ring), by the GPUs themselves (nccl), or by the GPUs where all can (auto)."`
 	TLS        string   `name:"tls" default:"auto" enum:"auto,on,off" help:"Encrypt data between hosts: auto (off on loopback), on, off."`
 	TLSCert    string   `name:"tls-cert" placeholder:"FILE" help:"This host's certificate, instead of one made from the job's key."`
 	TLSKey     string   `name:"tls-key" placeholder:"FILE" help:"Its private key."`
@@ -110,9 +110,20 @@ func (c *launchCmd) fill(cfg *config.Config) error {
 		c.Job = filepath.Base(defaultOut(c.Config))
 	}
 	if c.Collective == "nccl" {
-		return usage{errors.New("--collective nccl: this binary has no NCCL; use auto or ring")}
+		err := canNCCL(c.Device)
+		if err == nil {
+			err = train.CheckCollective(c.Collective, cfg.Train.Reduce)
+		}
+		if err != nil {
+			return usage{err}
+		}
 	}
 	return nil
+}
+
+// canNCCL says why devices of a kind cannot sum gradients by NCCL; a build with CUDA replaces it.
+var canNCCL = func(string) error {
+	return errors.New("--collective nccl: this binary has no NCCL; build it with CUDA (make cuda), or use auto or ring")
 }
 
 // workerArgs is a worker's command line. A worker that replaces another one begins with the newest checkpoint, should no
@@ -122,7 +133,7 @@ func (c *launchCmd) workerArgs(w control.Welcome) []string {
 	if device == "cuda" {
 		device += ":" + strconv.Itoa(w.Local)
 	}
-	args := []string{"worker", "-c", c.Config, "--out", c.Out, "--device", device, "--threads", strconv.Itoa(c.Threads)}
+	args := []string{"worker", "-c", c.Config, "--out", c.Out, "--device", device, "--threads", strconv.Itoa(c.Threads), "--collective", c.Collective}
 	for _, s := range c.Set {
 		args = append(args, "--set", s)
 	}

@@ -24,6 +24,7 @@ type workerCmd struct {
 	Out        string   `required:""`
 	Resume     bool     ``
 	Checkpoint string   ``
+	Collective string   `default:"auto"`
 	deviceFlags
 }
 
@@ -77,7 +78,7 @@ func (c *workerCmd) work(client *control.Client, listen *ring.Listener, cfg *con
 		return err
 	}
 	log := metrics.NewLog(toLauncher{client})
-	t, err := train.New(cfg, train.Options{Out: c.Out, Device: c.Device, Threads: c.Threads, Log: log, Team: member})
+	t, err := train.New(cfg, train.Options{Out: c.Out, Device: c.Device, Threads: c.Threads, Log: log, Team: member, Collective: c.Collective})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,9 @@ import (
 // File is the library's name. It lies beside the ringo binary, in bin.
 const File = "libringo_softcuda.so"
 
+// NCCLFile is the library in place of libnccl.so.2, beside it: a simulation that sums in host memory (cuda/soft/nccl).
+const NCCLFile = "libringo_softnccl.so"
+
 // Library returns the library's path: what RINGO_SOFT_LIBRARY names, else a file beside this binary, else
 // bin of the source tree that the working directory is in.
 func Library() (string, error) {

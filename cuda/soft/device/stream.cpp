@@ -1,9 +1,10 @@
-#include "stream.h"
+#include "driver.h"
 #include "runner.h"
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <set>
+#include <unistd.h>
 
 namespace softcuda {
 static std::set<Stream *> streams;
@@ -39,18 +40,35 @@ Stream *null_stream(int device) {
   return s;
 }
 
-Result drain(Stream *s) {
-  while (!s->queue.empty() && !stuck) {
-    Work w = std::move(s->queue.front());
-    s->queue.pop_front();
-    if (Result r = w()) fail(r);
-  }
+// first runs the work at the head of a queue. Work that waits for somebody outside says NOT_READY and stays there.
+static Result first(Stream *s) {
+  Work w = std::move(s->queue.front());
+  s->queue.pop_front();
+  Result r = w();
+  if (r == NOT_READY) s->queue.push_front(std::move(w));
+  else if (r) fail(r);
+  return r;
+}
+
+Result advance(Stream *s) {
+  while (!s->queue.empty() && !stuck)
+    if (first(s) == NOT_READY) return NOT_READY;
   return stuck;
 }
 
+Result drain(Stream *s) {
+  for (;;) {
+    Result r = advance(s);
+    if (r != NOT_READY) return r;
+    softcuda::lock.unlock(); // other threads go on meanwhile
+    usleep(50);
+    softcuda::lock.lock();
+  }
+}
+
 Result drain_device(int device, bool all) {
-  for (Stream *s : streams)
-    if (s->device == device && (all || s->blocking)) drain(s);
+  for (Stream *s : std::set<Stream *>(streams)) // a copy: drain may let other threads in
+    if (streams.count(s) && s->device == device && (all || s->blocking)) drain(s);
   return stuck;
 }
 
@@ -62,7 +80,9 @@ Result enqueue(Stream *s, Work w) {
     return OK;
   }
   s->queue.push_back(std::move(w));
-  return deferred() ? OK : drain(s);
+  if (deferred()) return OK;
+  Result r = advance(s);
+  return r == NOT_READY ? OK : r;
 }
 
 Result record(Event *e, Stream *s) {
@@ -96,9 +116,7 @@ Result wait(Stream *s, Event *e) {
   return enqueue(s, [e, n] {
     while (e->reached < n && !stuck) {
       if (e->stream->queue.empty()) return (Result)LAUNCH_FAILED; // broken invariant: the record is nowhere
-      Work w = std::move(e->stream->queue.front());
-      e->stream->queue.pop_front();
-      if (Result r = w()) fail(r);
+      if (first(e->stream) == NOT_READY) return (Result)NOT_READY;
     }
     return stuck;
   });

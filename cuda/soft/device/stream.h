@@ -13,7 +13,7 @@ namespace softcuda {
 typedef int Result; // CUresult
 enum {
   OK = 0, INVALID = 1, NO_MEMORY = 2, NO_DEVICE = 100, BAD_DEVICE = 101, NO_CONTEXT = 201, PEER_ENABLED = 704, NOT_FOUND = 500,
-  LAUNCH_FAILED = 719, NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, CAPTURE_UNJOINED = 904,
+  LAUNCH_FAILED = 719, NOT_SUPPORTED = 801, CAPTURE_UNSUPPORTED = 900, CAPTURE_INVALIDATED = 901, CAPTURE_UNJOINED = 904, NOT_READY = 600,
 };
 
 typedef std::function<Result()> Work;
@@ -43,7 +43,8 @@ struct Stream {
 
 // The calls below hold the driver's lock.
 Result enqueue(Stream *s, Work w);
-Result drain(Stream *s);                     // runs all that s has queued, and what that waits for
+Result drain(Stream *s);                     // runs all that s has queued, and what that waits for; the lock is free while it sleeps
+Result advance(Stream *s);                   // the same, but NOT_READY where the stream waits for a value in memory
 Result drain_device(int device, bool all);   // every stream, or only those that the null stream waits for
 Result record(Event *e, Stream *s);
 Result wait(Stream *s, Event *e);
