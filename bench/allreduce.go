@@ -203,12 +203,12 @@ func AllReduceWorker(ctx context.Context, in io.Reader, out io.Writer) (err erro
 // timeAllReduce times batches of calls until the budget is used; small vectors are batched, as a clock and a barrier
 // would cost more than they.
 func timeAllReduce(r *ring.Ring, c AllReduceConfig, size int) (AllReduceResult, error) {
-	vector, err := kernels.NewArena(size) // where training keeps its gradients: huge pages from 2 MiB on
+	vector, err := kernels.NewArena(max(size, 2<<20)) // as training's buckets are parts of arenas with huge pages
 	if err != nil {
 		return AllReduceResult{}, err
 	}
 	defer vector.Close()
-	buf := vector.Bytes
+	buf := vector.Bytes[:size]
 	clear(buf) // pages that nobody has touched are all one page of zeros
 	batch := max(1, min(100, (4<<20)/size))
 	run := func() (float64, error) {

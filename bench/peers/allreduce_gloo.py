@@ -20,10 +20,9 @@ def worker(rank, world, seconds, sizes, port):
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=world)
     for size in sizes:
-        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if size >= 2 << 20:
-            memory.madvise(mmap.MADV_HUGEPAGE)  # as ringo's vectors
-        buf = torch.frombuffer(memory, dtype=torch.float32).zero_()
+        memory = mmap.mmap(-1, max(size, 2 << 20), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory.madvise(mmap.MADV_HUGEPAGE)  # as ringo's vectors
+        buf = torch.frombuffer(memory, dtype=torch.float32, count=size // 4).zero_()
         batch = max(1, min(100, (4 << 20) // size))
 
         def run():

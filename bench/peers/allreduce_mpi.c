@@ -30,9 +30,9 @@ int main(int argc, char **argv) {
   double seconds = argc > 1 ? atof(argv[1]) : 1, ms[200];
   for (int a = 2; a < argc; a++) {
     long bytes = atol(argv[a]);
-    const long huge = 2 << 20;
-    float *buf = aligned_alloc(bytes < huge ? 64 : huge, (bytes + huge - 1) / huge * huge);
-    if (bytes >= huge) madvise(buf, bytes, MADV_HUGEPAGE); // as ringo's vectors
+    const long huge = 2 << 20, whole = (bytes + huge - 1) / huge * huge;
+    float *buf = aligned_alloc(huge, whole);
+    madvise(buf, whole, MADV_HUGEPAGE); // as ringo's vectors
     memset(buf, 0, bytes);
     int batch = bytes > (4 << 20) ? 1 : (4 << 20) / bytes > 100 ? 100 : (int)((4 << 20) / bytes);
     batch_ms(buf, bytes / 4, batch);
