@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+
+	"ringo/runtime/tensor"
 )
 
 // standing is what a worker says of its state when a view begins. The one that is furthest hands its state to those that
@@ -114,29 +116,36 @@ func bitsOf(x float64) jsonFloat   { return jsonFloat(math.Float64bits(x)) }
 func (f jsonFloat) value() float64 { return math.Float64frombits(uint64(f)) }
 
 // handOver streams the donor's state to every worker around the ring, tensor by tensor, with a checksum at the end. A
-// worker that has that state already reads along and keeps what it has: the bytes are the same.
+// worker that has that state already reads along and keeps what it has: the bytes are the same. One that is a step behind
+// takes the new state beside its own, in host memory, until all of it is there: should the donor die half-way, and
+// be the only one who was that far, the job goes on from the step before.
 func (t *Trainer) handOver(donor int, have bool) error {
 	c := t.crew
 	h, err := t.handHeader(donor)
 	if err != nil {
 		return err
 	}
-	if !have {
+	beside := !have && c.clean && t.stepEpoch > 0
+	if !have && !beside {
 		c.clean = false
 	}
+	var arrived [][]byte // the state beside this worker's own, in the order of the program's tensors
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	_, host := t.store.(hostStore) // then raw is the tensor itself
 	var scratch []byte
 	for _, p := range t.prog.Tensors {
-		raw, err := readTensor(t.store, p.Name, p.Type.Bytes(), scratch)
-		if err != nil {
+		var raw []byte
+		if beside {
+			raw = tensor.AlignedBytes(p.Type.Bytes())
+			arrived = append(arrived, raw)
+		} else if raw, err = readTensor(t.store, p.Name, p.Type.Bytes(), scratch); err != nil {
 			return err
 		}
 		if err := c.Broadcast(donor, raw); err != nil {
 			return lost{err}
 		}
 		sum.Write(raw)
-		if host {
+		if host || beside {
 			continue
 		}
 		scratch = raw
@@ -146,7 +155,7 @@ func (t *Trainer) handOver(donor int, have bool) error {
 			}
 		}
 	}
-	return t.handCheck(donor, have, h, sum.Sum32())
+	return t.handCheck(donor, have, h, sum.Sum32(), arrived)
 }
 
 // handHeader sends or receives what goes before the tensors.
@@ -174,8 +183,8 @@ func (t *Trainer) handHeader(donor int) (*handed, error) {
 	return h, nil
 }
 
-// handCheck compares the checksum and takes the new place in the run.
-func (t *Trainer) handCheck(donor int, have bool, h *handed, sum uint32) error {
+// handCheck compares the checksum and takes the new place in the run, with the tensors that arrived beside the old ones.
+func (t *Trainer) handCheck(donor int, have bool, h *handed, sum uint32, arrived [][]byte) error {
 	c := t.crew
 	all, err := c.Gather(binary.LittleEndian.AppendUint32(nil, sum))
 	if err != nil {
@@ -186,6 +195,12 @@ func (t *Trainer) handCheck(donor int, have bool, h *handed, sum uint32) error {
 	}
 	if have {
 		return nil
+	}
+	c.clean = false
+	for i, raw := range arrived {
+		if err := t.store.Write(t.prog.Tensors[i].Name, raw); err != nil {
+			return err
+		}
 	}
 	mine := t.state
 	t.state = h.State

@@ -57,7 +57,9 @@ func usedOnce(t *testing.T, steps, lanes int, dirs ...string) (again int) {
 	by := make([]map[uint64][]stretch, steps+1) // step -> view -> who completed it there
 	for _, s := range done {
 		for i := s.First; i <= s.Last; i++ {
-			require.True(t, i >= 1 && i <= steps, "step %d of %d", i, steps)
+			if i < 1 || i > steps {
+				require.Fail(t, "no such step", "step %d of %d", i, steps)
+			}
 			if by[i] == nil {
 				by[i] = map[uint64][]stretch{}
 			}
@@ -65,7 +67,9 @@ func usedOnce(t *testing.T, steps, lanes int, dirs ...string) (again int) {
 		}
 	}
 	for i := 1; i <= steps; i++ {
-		require.NotEmpty(t, by[i], "nobody completed step %d", i)
+		if len(by[i]) == 0 {
+			require.Fail(t, "nobody completed a step", "step %d", i)
+		}
 		var epochs []uint64
 		for e, who := range by[i] {
 			epochs = append(epochs, e)
@@ -88,8 +92,9 @@ func onceEach(t *testing.T, lanes, step int, ring []string, who []stretch) {
 	t.Helper()
 	blocks := map[string][2]int{}
 	for _, s := range who {
-		require.Contains(t, ring, s.Worker)
-		require.NotContains(t, blocks, s.Worker, "step %d twice in view %d", step, s.View)
+		if _, twice := blocks[s.Worker]; twice || !slices.Contains(ring, s.Worker) {
+			require.Fail(t, "completed twice, or by a stranger", "step %d in view %d by %s of %v", step, s.View, s.Worker, ring)
+		}
 		blocks[s.Worker] = s.Lanes
 	}
 	at, gap := 0, false
@@ -99,8 +104,12 @@ func onceEach(t *testing.T, lanes, step int, ring []string, who []stretch) {
 			gap = true
 			continue
 		}
-		require.True(t, b[0] == at || gap && b[0] > at, "step %d: lanes %d to %d of %s follow lane %d", step, b[0], b[1], id, at)
+		if b[0] != at && !(gap && b[0] > at) {
+			require.Fail(t, "lanes overlap, or are missing", "step %d: lanes %d to %d of %s follow lane %d", step, b[0], b[1], id, at)
+		}
 		at, gap = b[1], false
 	}
-	require.True(t, at == lanes || gap && at < lanes, "step %d: lanes end at %d of %d", step, at, lanes)
+	if at != lanes && !(gap && at < lanes) {
+		require.Fail(t, "lanes are missing", "step %d: lanes end at %d of %d", step, at, lanes)
+	}
 }

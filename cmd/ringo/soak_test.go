@@ -88,6 +88,7 @@ func TestSoakOfRealWorkers(t *testing.T) {
 	t.Logf("%d kills in %d steps, %d steps completed in two views; files %d then %d, threads %d then %d, memory %d KiB then %d KiB; recovery of %d views: median %d, 95%% %d, slowest %v ms",
 		killed, steps, again, before.files, after.files, before.threads, after.threads, before.kib, after.kib, len(ms), ms[len(ms)/2], ms[len(ms)*95/100], ms[max(0, len(ms)-6):])
 	require.GreaterOrEqual(t, killed, kills/2)
+	require.LessOrEqual(t, again, killed, "more than the steps under way was done again: the state was lost")
 	require.LessOrEqual(t, after.files, before.files+8, "open files grow")
 	require.LessOrEqual(t, after.threads, before.threads+8, "threads grow")
 	require.LessOrEqual(t, after.kib, before.kib+32<<10, "memory grows")

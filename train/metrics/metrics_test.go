@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"image/png"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -215,4 +216,17 @@ step    100/100  loss 3.0000  lr 1.00e-03  20.0 ms/step  1,234,567 tokens/s  0s 
 	require.Contains(t, bar.String(), "loss 3.0000  val 1.5000  1,234,567 tokens/s")
 	require.Contains(t, bar.String(), "accuracy 50.00 %")
 	require.Equal(t, "-1,000", Group(-1000))
+}
+
+// A long run's plot is drawn from means of neighbours: it takes no longer than that of a short one.
+func TestPlotOfALongRun(t *testing.T) {
+	t.Parallel()
+	p := NewPlot("", "long", nil, 1_000_000)
+	for i := range 1_000_000 {
+		require.NoError(t, p.Event(&Step{Step: i + 1, Loss: 2}, nil))
+	}
+	shown := thinned(p.train, mostPoints)
+	require.LessOrEqual(t, len(shown), mostPoints)
+	require.InDelta(t, 2, shown[len(shown)-1].Y, 1e-9)
+	require.NoError(t, p.Draw(io.Discard))
 }

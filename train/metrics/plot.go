@@ -96,8 +96,9 @@ func (p *Plot) Draw(w io.Writer) error {
 	pl := plot.New()
 	style(pl, p.title)
 	if len(p.train) > 0 {
-		raw := line(p.train, lightBlue, 1)
-		smooth := line(smoothed(p.train), darkBlue, 2)
+		shown := thinned(p.train, mostPoints)
+		raw := line(shown, lightBlue, 1)
+		smooth := line(smoothed(shown), darkBlue, 2)
 		pl.Add(raw, smooth)
 		pl.Legend.Add("training", raw)
 		pl.Legend.Add("training, smoothed", smooth)
@@ -146,6 +147,28 @@ func style(pl *plot.Plot, title string) {
 
 func line(xy plotter.XYs, c color.Color, width float64) *plotter.Line {
 	return &plotter.Line{XYs: xy, LineStyle: draw.LineStyle{Color: c, Width: vg.Points(width)}}
+}
+
+// mostPoints is about four points for every pixel of the curve's width; more are not seen and take minutes to draw.
+const mostPoints = 4096
+
+// thinned returns at most `most` points, each the mean of as many neighbours as that takes.
+func thinned(xy plotter.XYs, most int) plotter.XYs {
+	k := (len(xy) + most - 1) / most
+	if k <= 1 {
+		return xy
+	}
+	out := make(plotter.XYs, 0, most)
+	for len(xy) > 0 {
+		part := xy[:min(k, len(xy))]
+		var p plotter.XY
+		for _, q := range part {
+			p.X += q.X / float64(len(part))
+			p.Y += q.Y / float64(len(part))
+		}
+		out, xy = append(out, p), xy[len(part):]
+	}
+	return out
 }
 
 // smoothed is the average around each point under a Gaussian weight, whose standard deviation is a fortieth
