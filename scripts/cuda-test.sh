@@ -36,4 +36,26 @@ if out=$(bin/ringo bench gpt-char --steps 1 --device cuda 2>&1) && ! ls /dev/nvi
   exit 1
 fi
 grep -q 'no CUDA driver' <<<"$out" || ls /dev/nvidia0 >/dev/null
+echo "two workers on the software device: sums by the ring and by the simulated NCCL"
+runs=$(mktemp -d)
+trap 'rm -rf "$runs"' EXIT
+cat >"$runs/tiny.yaml" <<'YAML'
+model: {name: mlp, sizes: [16]}
+data: {source: synthetic, shape: [1, 4, 4], classes: 3, samples: 64, sampling: epoch}
+train: {steps: 10, batch: 8, lanes: 4, log_every: 1}
+optim: {name: adamw, lr: 1e-2}
+YAML
+for deferred in 0 1; do
+  for collective in ring nccl; do
+    # A sum of two numbers has the same bits in any order, so both planes must give the same model.
+    SOFTCUDA_DEFERRED=$deferred RINGO_NCCL_LIBRARY=$PWD/bin/libringo_softnccl.so timeout 120 \
+      bin/ringo launch -n 2 -c "$runs/tiny.yaml" --device soft --collective $collective --out "$runs/$collective$deferred" --json |
+      grep -o '"model_sha256":"[0-9a-f]*"' >>"$runs/hashes"
+  done
+done
+if [ "$(sort -u "$runs/hashes" | wc -l)" != 1 ] || [ "$(wc -l <"$runs/hashes")" != 4 ]; then
+  echo "ring and NCCL differ on the software device:" >&2
+  cat "$runs/hashes" >&2
+  exit 1
+fi
 echo "cuda: ok"
