@@ -53,7 +53,7 @@ func TestSoakOfRealWorkers(t *testing.T) {
 	} else {
 		t.Parallel()
 	}
-	steps := 1000 * kills
+	steps := 1300 * kills
 	dir := t.TempDir()
 	cfg := write(t, dir, "elastic.yaml", fmt.Sprintf(elastic, steps))
 	set := []string{"--set", "train.eval_every=1000000", "--set", "train.log_every=1"}
