@@ -8,8 +8,8 @@ where=default
 if [ -n "${KUBE_SCHEMAS:-}" ]; then
   where="$KUBE_SCHEMAS/{{.NormalizedKubernetesVersion}}-standalone{{.StrictSuffix}}/{{.ResourceKind}}{{.KindSuffix}}.json"
 fi
-built=$(mktemp)
-trap 'rm -f "$built"' EXIT
-go run sigs.k8s.io/kustomize/kustomize/v5@v5.7.1 build . >"$built"
-go run github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0 -strict -summary -schema-location "$where" \
-  "$built" secret.yaml
+{
+  go run sigs.k8s.io/kustomize/kustomize/v5@v5.7.1 build .
+  echo ---
+  cat secret.yaml
+} | go run github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0 -strict -summary -schema-location "$where" -
