@@ -35,7 +35,6 @@ type Options struct {
 // result and of a value that an op rounds on its way.
 const TolBF16 = 2.0 / 256
 
-
 // Run checks every op of the table, at every sample, against ref, which runs the plain float64 references;
 // then inputs, outputs, stores and refusals.
 func Run(t *testing.T, b, ref backend.Backend, o Options) {
