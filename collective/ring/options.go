@@ -92,7 +92,7 @@ type Options struct {
 	// TLS secures connections between hosts, and serves both roles (see package secure); nil takes the Listener's. Connections
 	// between members with equal Host never use it, as they do not leave the machine; they prove the job's
 	// secret instead.
-	TLS *tls.Config
+	TLS *tls.Config `json:"-"`
 	// Conns is the number of data connections per pair of members; 0 means 1 on one host and 4 between hosts.
 	Conns int
 	// Chunk is the unit of pipelining in bytes; 0 means 512 KiB.
