@@ -96,12 +96,13 @@ template <class T> DEVICE void matmul_sum(const MatMulArgs &p) {
   }
 }
 
-// The epilogue by itself, after the device's library has left the sums in x; y may be x.
+// The epilogue by itself, after the device's library has left the sums in x; y or kept may be x.
 template <class T> DEVICE void matmul_end(const T *x, const Epilogue &e, int64_t count, int n) {
   for (int64_t i = first_index(); i < count; i += index_stride()) {
     float kept, pre = e.pre ? to_float(((const T *)e.pre)[i]) : 0.f, residual = e.residual ? to_float(((const T *)e.residual)[i]) : 0.f;
     float y = apply<T>(e, to_float(x[i]), 0, (int)(i % n), pre, residual, &kept);
     ((T *)e.y)[i] = from_float<T>(y);
+    if (e.kept) ((T *)e.kept)[i] = from_float<T>(kept);
   }
 }
 
