@@ -24,7 +24,9 @@ cuda: tools ## build bin/ringo with CUDA, or say what is missing
 soft: ## build the software CUDA device, bin/libringo_softcuda.so
 	@scripts/cuda.sh soft
 
-run: build ## train a character GPT on Go's own source text and show what it writes
+# Kernels for GPUs take minutes to compile: only where there is a GPU do they come before the first run.
+run: tools ## train a character GPT on Go's own source text and show what it writes
+	@GO=$(GO) scripts/build.sh $(if $(wildcard /dev/nvidiactl),auto,cpu)
 	@bin/ringo train -c configs/gpt-stdlib.yaml
 
 test: tools ## run every test
