@@ -63,10 +63,10 @@ func (c *crew) computing() (n int) {
 
 // depart ends this worker's part before the run's end.
 func (t *Trainer) depart(how string, err error) (Result, error) {
-	if err != nil || how == "interrupted" {
-		if err != nil {
-			return Result{}, err
-		}
+	switch {
+	case err != nil:
+		return Result{}, err
+	case how == "interrupted":
 		return t.finish(how)
 	}
 	return Result{Step: t.step, Reason: "left", Left: true}, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ringo/collective/view"
+	"ringo/runtime/backend"
 	"ringo/runtime/plan"
 	"ringo/train/metrics"
 )
@@ -67,7 +68,7 @@ func (t *Trainer) giveAll() error {
 }
 
 // giveNothing is the part of a worker without lanes: zeros, where sums are over buffers and not over lanes.
-func (t *Trainer) giveNothing(g gradient) error {
+func (t *Trainer) giveNothing(g backend.Gradient) error {
 	host, err := g.Host(0, g.Len())
 	if err != nil {
 		return err
@@ -80,7 +81,7 @@ func (t *Trainer) giveNothing(g gradient) error {
 }
 
 // sumTree keeps the sum of every whole subtree of the block apart: the tree goes on over workers.
-func (c *crew) sumTree(t *Trainer, g gradient) error {
+func (c *crew) sumTree(t *Trainer, g backend.Gradient) error {
 	if len(c.subtrees) == 0 {
 		return t.giveNothing(g)
 	}
@@ -102,7 +103,7 @@ func (c *crew) sumTree(t *Trainer, g gradient) error {
 
 // sumChain adds the block's subtrees up, left to right, before anything is sent: without a promise of bits across
 // worlds one sum per worker is enough.
-func (c *crew) sumChain(t *Trainer, g gradient) error {
+func (c *crew) sumChain(t *Trainer, g backend.Gradient) error {
 	widest := 0
 	for _, s := range c.subtrees {
 		widest = max(widest, s[1]-s[0])
@@ -120,15 +121,6 @@ func (c *crew) sumChain(t *Trainer, g gradient) error {
 		}
 	}
 	return t.giveAll()
-}
-
-// gradient is what the sums need of backend.Gradient.
-type gradient interface {
-	Len() int
-	Save(level int)
-	Add(level, from, to int)
-	Host(from, to int) ([]float32, error)
-	Commit(from, to int) error
 }
 
 // regroup leaves a view that is of no more use, waits for the next one and brings every worker of it to the same state.
