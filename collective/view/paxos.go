@@ -106,8 +106,14 @@ func (m *Machine) promised(id string, at ballot, value View) {
 	}
 }
 
+// phase2 asks for votes, this host's own first. Where it promised a rival more since it began, that vote is no longer free to
+// give: the rival may already count on nothing having been accepted here.
 func (m *Machine) phase2() {
 	p := &m.proposal
+	if !m.cfg.rules.accept(p.ballot, m.acceptor.promised) {
+		m.backOff()
+		return
+	}
 	p.phase, p.votes = 2, map[string]bool{}
 	m.acceptor.take(m.now, p.ballot, p.value)
 	m.accepted(m.cfg.Self.ID)
