@@ -10,7 +10,7 @@ import (
 // takes only this worker out of it. Alone, a cancelled context interrupts.
 //
 // A worker that was asked to leave says so in the sum of its next step. When all that compute leave, or after some more
-// steps in which not all do, it goes: so a job that is asked to stop stops as one, and a single worker costs the others one view.
+// steps in which not all do, it goes, once all have the step: so a job that is asked to stop stops as one, and a single worker costs the others one view.
 func (t *Trainer) asked(ctx context.Context) (leave string, err error) {
 	c := t.crew
 	if c == nil {
@@ -30,15 +30,23 @@ func (t *Trainer) asked(ctx context.Context) (leave string, err error) {
 	if err != nil {
 		return "", err
 	}
+	if n > 0 {
+		// Who goes now must not be the only one with this step: the last bytes of its sum may still be on their way to others.
+		if err := c.Barrier(); err != nil {
+			return "", lost{err}
+		}
+	}
 	if n >= c.computing() {
 		return "interrupted", nil // every worker reads the same number
+	}
+	if !stop {
+		c.asked = 0 // it was, in an earlier view; in this one nobody else has the state yet
+		return "", nil
 	}
 	if lo, hi := c.lanes(); c.asked >= patience(all) || c.asked == 1 && lo == hi {
 		return "left", nil
 	}
-	if stop {
-		c.asked++
-	}
+	c.asked++
 	return "", nil
 }
 

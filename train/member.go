@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type Link interface {
 	Progress(p control.Progress) error
 	Stopping() bool
 	StoppingAll() bool
+	StopBy() time.Time
 }
 
 // Member is a worker's Team over its launcher's link and the data plane.
@@ -34,6 +36,7 @@ type Member struct {
 
 	mu    sync.Mutex
 	epoch uint64
+	view  view.View  // the newest that this worker was in
 	group *ring.Ring // of the view acted in; nil between views
 }
 
@@ -66,8 +69,29 @@ func (m *Member) Self() string { return m.client.ID() }
 // Newest is the epoch of the newest view heard of.
 func (m *Member) Newest() uint64 { return m.client.Newest() }
 
-// Stopping says that this worker was asked to finish its step and leave, and whether all of its host were.
-func (m *Member) Stopping() (stop, all bool) { return m.client.Stopping(), m.client.StoppingAll() }
+// Stopping says that this worker was asked to finish its step and leave, and whether all of its host were. While only workers
+// that were asked have the state, and another host may soon have a worker to take it, that is not said yet.
+func (m *Member) Stopping() (stop, all bool) {
+	if !m.client.Stopping() || time.Now().Before(m.client.StopBy()) && m.expectsHeir() {
+		return false, false
+	}
+	return true, m.client.StoppingAll()
+}
+
+// expectsHeir reports whether all workers of the view are of this host, while the view has another one that could have
+// some: its worker died and is started again, or it is about to come for the first time.
+func (m *Member) expectsHeir() bool {
+	m.mu.Lock()
+	v := m.view
+	m.mu.Unlock()
+	rank := v.Rank(m.client.ID())
+	if rank < 0 {
+		return false
+	}
+	own := v.Workers[rank].Host
+	return !slices.ContainsFunc(v.Workers, func(w view.Worker) bool { return w.Host != own }) &&
+		slices.ContainsFunc(v.Hosts, func(h view.Host) bool { return h.ID != own && !h.Witness })
+}
 
 // Gate holds the worker while its host is cut off from most others.
 func (m *Member) Gate(ctx context.Context, epoch uint64) error { return m.client.Gate(ctx, epoch) }
@@ -89,7 +113,7 @@ func (m *Member) Broken(epoch uint64, err error) {
 // Progress reports a step.
 func (m *Member) Progress(p Progress) {
 	_ = m.client.Progress(control.Progress{Epoch: p.Epoch, Step: p.Step, LaneLo: p.LaneLo, LaneHi: p.LaneHi,
-		LanesPerSecond: p.LanesPerSecond, BytesPerSecond: p.BytesPerSecond, RecoveryMS: p.RecoveryMS})
+		LanesPerSecond: p.LanesPerSecond, BytesPerSecond: p.BytesPerSecond, RecoveryMS: p.RecoveryMS, RingMS: p.RingMS, AgreedMS: p.AgreedMS})
 }
 
 // Join waits for a view newer than `after` that holds this worker and connects to its members.
@@ -130,7 +154,7 @@ func (m *Member) connect(ctx context.Context, v view.View) (Group, error) {
 		return nil, err
 	}
 	m.mu.Lock()
-	m.group, m.epoch = g, v.Epoch
+	m.group, m.epoch, m.view = g, v.Epoch, v
 	m.mu.Unlock()
 	m.moved(m.client.Newest())
 	return g, nil

@@ -144,8 +144,10 @@ func (t *Trainer) regroup(ctx context.Context, cause error) error {
 		if err := errors.Join(t.dropLoader(), t.lowerFlag()); err != nil {
 			return errors.Join(err, g.Close())
 		}
+		c.joined = t.o.Now()
 		c.meet(v, g, t.prog, t.cfg.Train)
 		if err = t.agree(); err == nil {
+			c.agreed = t.o.Now()
 			err = t.joinDevices(ctx)
 		}
 		var l lost
@@ -214,12 +216,12 @@ func (t *Trainer) stepped(spent time.Duration) error {
 	var err error
 	if c.epoch != c.told {
 		c.told = c.epoch
-		var took time.Duration
+		now := t.o.Now()
 		if !c.brokeAt.IsZero() {
-			took = t.o.Now().Sub(c.brokeAt)
+			p.RecoveryMS = float64(now.Sub(c.brokeAt)) / 1e6
 		}
 		c.brokeAt = time.Time{}
-		p.RecoveryMS = float64(took) / 1e6
+		p.RingMS, p.AgreedMS = float64(now.Sub(c.joined))/1e6, float64(now.Sub(c.agreed))/1e6
 		err = t.emit(&metrics.View{Epoch: int(c.epoch), Workers: len(c.view.Workers), Reason: c.view.Reason, Step: t.step, RecoveryMS: p.RecoveryMS})
 	}
 	c.team.Progress(p)

@@ -24,6 +24,7 @@ type Group interface {
 	// ReduceTree sums over all lanes in the order of one binary tree; see ring.Ring.ReduceTree.
 	ReduceTree(out []float32, parts [][]float32, bounds []int) error
 	Broadcast(root int, buf []byte) error
+	Barrier() error
 	// Gather returns every worker's bytes, by rank.
 	Gather(mine []byte) ([][]byte, error)
 	Stats() ring.Stats
@@ -42,6 +43,8 @@ type Progress struct {
 	LanesPerSecond float64
 	BytesPerSecond float64 // sent to other workers
 	RecoveryMS     float64 // in the first step of a view: since the last one broke; else 0
+	RingMS         float64 // in the first step of a view: since the ring stood; else 0
+	AgreedMS       float64 // in the first step of a view: since all workers had one state; else 0
 }
 
 // Team is how a worker meets the others of its job.
@@ -61,6 +64,7 @@ type Team interface {
 	// Progress reports a step.
 	Progress(p Progress)
 	// Stopping says that this worker was asked to finish its step and leave; all says that so was every worker of its host.
+	// Who alone holds the state may be asked later, when there is somebody to hand it to.
 	Stopping() (stop, all bool)
 }
 
@@ -87,8 +91,10 @@ type crew struct {
 	clean    bool     // the state is that of a whole step; false while it is being replaced
 	epoch    uint64
 	brokeAt  time.Time
-	asked    int    // steps since this worker was asked to leave
-	sent     uint64 // what Stats said after the last step
+	joined   time.Time // when the ring of this view stood
+	agreed   time.Time // when all workers of this view had one state
+	asked    int       // steps since this worker was asked to leave
+	sent     uint64    // what Stats said after the last step
 }
 
 // flagStop is what a worker adds to the flag of a step when it wants to leave after it.

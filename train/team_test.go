@@ -97,6 +97,7 @@ func (d *desk) OnView(fn func(uint64))             { d.o.mu.Lock(); d.onView = f
 func (d *desk) Gate(context.Context, uint64) error { return nil }
 func (d *desk) Stopping() bool                     { d.o.mu.Lock(); defer d.o.mu.Unlock(); return d.stop }
 func (d *desk) StoppingAll() bool                  { return false }
+func (d *desk) StopBy() time.Time                  { return time.Time{} }
 
 func (d *desk) View(ctx context.Context, after uint64) (view.View, error) {
 	for {

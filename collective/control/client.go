@@ -17,8 +17,9 @@ import (
 // ErrStopping reports that no view comes any more because this worker was asked to stop.
 var ErrStopping = errors.New("control: asked to stop")
 
-// stopPatience is how long a worker that holds state waits for a view once it was asked to stop.
-const stopPatience = 2 * time.Second
+// stopPatience is how long a worker that holds state waits for a view once it was asked to stop: longer than it takes to
+// notice that a host is lost (view.Config.LostAfter) and to agree on a view without it.
+const stopPatience = 4 * time.Second
 
 // Client is the worker's end of the link. Its methods may be called from any goroutine.
 type Client struct {
@@ -151,7 +152,7 @@ func (c *Client) OnView(fn func(epoch uint64)) {
 
 // View waits for a view with an epoch above after that has this worker in it, and returns the newest. It
 // fails with ErrLost when the launcher is gone. Once the worker was asked to stop it fails with ErrStopping:
-// at once where after is 0 (the worker was in no view yet, nothing is lost), else when no view came for 2 s.
+// at once where after is 0 (the worker was in no view yet, nothing is lost), else when no view came for 4 s.
 func (c *Client) View(ctx context.Context, after uint64) (view.View, error) {
 	stopped := c.stopped
 	var late <-chan time.Time
@@ -209,6 +210,14 @@ func (c *Client) Stopping() bool { return c.stop.Load() != nil }
 
 // StoppingAll reports whether all workers of this host were asked to.
 func (c *Client) StoppingAll() bool { s := c.stop.Load(); return s != nil && s.All }
+
+// StopBy is until when a worker that was asked to stop may wait for somebody to hand its state to; zero: it need not.
+func (c *Client) StopBy() time.Time {
+	if s := c.stop.Load(); s != nil {
+		return s.By
+	}
+	return time.Time{}
+}
 
 // StopReason says why the worker was asked to stop; "" where it was not.
 func (c *Client) StopReason() string {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"time"
 )
 
 // EnvFD names the environment variable that holds the number of the worker's end of the link.
@@ -61,6 +62,7 @@ type Welcome struct {
 type Stop struct {
 	All    bool // every worker of the host is asked, not this one only
 	Reason string
+	By     time.Time `json:",omitzero"` // until then it may wait for somebody to hand its state to; zero: it need not
 }
 
 // Report is what a worker tells its launcher: *Ready, *Broken, *Progress, *Event, *Leave or *Done.
@@ -87,6 +89,8 @@ type Progress struct {
 	LanesPerSecond float64
 	BytesPerSecond float64 // sent to other workers
 	RecoveryMS     float64 // from the break of the last ring to the next completed step; 0: none
+	RingMS         float64 // in the first step of a view: since the ring stood
+	AgreedMS       float64 // in the first step of a view: since all had one state
 }
 
 // Event is one metrics event, a JSON object.
@@ -105,12 +109,13 @@ func (*Event) report()    {}
 func (*Leave) report()    {}
 func (*Done) report()     {}
 
-// progressSize is the length of an encoded Progress: seven numbers of 8 bytes.
-const progressSize = 7 * 8
+// progressSize is the length of an encoded Progress: nine numbers of 8 bytes.
+const progressSize = 9 * 8
 
 func (p *Progress) append(dst []byte) []byte {
 	for _, v := range [...]uint64{p.Epoch, uint64(p.Step), uint64(p.LaneLo), uint64(p.LaneHi),
-		math.Float64bits(p.LanesPerSecond), math.Float64bits(p.BytesPerSecond), math.Float64bits(p.RecoveryMS)} {
+		math.Float64bits(p.LanesPerSecond), math.Float64bits(p.BytesPerSecond), math.Float64bits(p.RecoveryMS),
+		math.Float64bits(p.RingMS), math.Float64bits(p.AgreedMS)} {
 		dst = binary.LittleEndian.AppendUint64(dst, v)
 	}
 	return dst
@@ -122,6 +127,6 @@ func (p *Progress) decode(b []byte) error {
 	}
 	u := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
 	f := func(i int) float64 { return math.Float64frombits(u(i)) }
-	*p = Progress{u(0), int(u(1)), int(u(2)), int(u(3)), f(4), f(5), f(6)}
+	*p = Progress{u(0), int(u(1)), int(u(2)), int(u(3)), f(4), f(5), f(6), f(7), f(8)}
 	return nil
 }

@@ -56,7 +56,7 @@ func worker(role string) error {
 			return fmt.Errorf("key %q, %s=%q", []byte(c.Job().Key), EnvFD, os.Getenv(EnvFD))
 		}
 		return errors.Join(
-			c.Progress(Progress{Epoch: v.Epoch, Step: 7, LaneLo: 1, LaneHi: 3, LanesPerSecond: 2.5, BytesPerSecond: 1e9, RecoveryMS: 12}),
+			c.Progress(Progress{Epoch: v.Epoch, Step: 7, LaneLo: 1, LaneHi: 3, LanesPerSecond: 2.5, BytesPerSecond: 1e9, RecoveryMS: 12, RingMS: 5, AgreedMS: 4}),
 			c.Event([]byte(`{"event":"step","step":7}`)),
 			c.Broken(v.Epoch, "w2", errors.New("connection reset")),
 			c.Done([]byte("sha")))
@@ -105,7 +105,7 @@ func TestProcesses(t *testing.T) {
 	l, cmd := start(t, "steps")
 	l.SetView(someView(2, "w1", "w2"))
 	for _, want := range []Report{
-		&Progress{2, 7, 1, 3, 2.5, 1e9, 12}, &Event{[]byte(`{"event":"step","step":7}`)},
+		&Progress{2, 7, 1, 3, 2.5, 1e9, 12, 5, 4}, &Event{[]byte(`{"event":"step","step":7}`)},
 		&Broken{2, "w2", "connection reset"}, &Done{[]byte("sha")},
 	} {
 		got, err := l.Receive()
@@ -279,7 +279,7 @@ func TestNonsense(t *testing.T) {
 		{"cut", "unexpected EOF", frame(kindHello, string(hello()))[:9]},
 		{"direction", "a worker does not send view frames", append(frame(kindHello, string(hello())), frame(kindView, "{}")...)},
 		{"json", "a ready report that cannot be read", append(frame(kindHello, string(hello())), frame(kindReady, "{")...)},
-		{"progress", "a progress report of 3 bytes, expected 56", append(frame(kindHello, string(hello())), frame(kindProgress, "abc")...)},
+		{"progress", "a progress report of 3 bytes, expected 72", append(frame(kindHello, string(hello())), frame(kindProgress, "abc")...)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

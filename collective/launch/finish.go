@@ -10,7 +10,8 @@ import (
 	"ringo/collective/view"
 )
 
-// stop asks all workers to finish their step and leave. Those that do not within Grace are killed.
+// stop asks all workers to finish their step and leave. Where no other host has the state, they may wait for half of Grace
+// for one to take it. Those that are still there after Grace are killed.
 func (l *launcher) stop(reason string) {
 	if l.stopping {
 		return
@@ -20,7 +21,7 @@ func (l *launcher) stop(reason string) {
 	l.log.Info("stopping: " + reason)
 	for _, w := range l.workers {
 		if w.link != nil {
-			w.link.Stop(control.Stop{All: true, Reason: reason})
+			w.link.Stop(control.Stop{All: true, Reason: reason, By: time.Now().Add(l.cfg.Grace / 2)})
 		}
 		if w.cmd == nil {
 			w.closed = true

@@ -65,15 +65,6 @@ type launcher struct {
 	closed           chan struct{}
 }
 
-// change is a view with what followed.
-type change struct {
-	view.View
-	at       time.Time
-	from     time.Time // when its cause was noticed
-	recovery time.Duration
-	stepped  bool // a step was completed in it
-}
-
 func newLauncher(cfg Config) (*launcher, error) {
 	l := &launcher{cfg: cfg, id: newID(), log: cfg.Log, box: newMailbox(), journal: newJournal(cfg.Journal), out: &output{w: cfg.Output}, began: time.Now(), closed: make(chan struct{}), wake: time.NewTimer(time.Hour)}
 	g := cfg.Gossip
@@ -190,13 +181,7 @@ func (l *launcher) decided(v view.View) {
 	if l.done {
 		l.dismiss()
 	}
-	now := time.Now()
-	c := change{View: l.view, at: now, from: l.breakAt}
-	l.breakAt = time.Time{}
-	l.history = append(l.history, c)
-	if n := len(l.history) - maxHistory; n > 0 {
-		l.history = slices.Delete(l.history, 0, n)
-	}
+	l.remember(time.Now())
 	level := slog.LevelInfo
 	if l.done || l.stopping { // workers go one by one
 		level = slog.LevelDebug
@@ -206,8 +191,6 @@ func (l *launcher) decided(v view.View) {
 		go l.node.Update(func(h *gossip.Host) { h.Inside = true })
 	}
 }
-
-const maxHistory = 64
 
 func count(n int, what string) string {
 	if n == 1 {
@@ -272,7 +255,9 @@ func (l *launcher) seen(h gossip.Host) {
 
 func (l *launcher) lost(id string, left bool) {
 	l.log.Info("gossip lost host "+id, "left", left)
-	l.broke()
+	if _, in := l.view.Host(id); in { // else the others have gone on without it already
+		l.broke()
+	}
 	l.step(view.Lost{ID: id})
 	l.page.forget(id)
 }

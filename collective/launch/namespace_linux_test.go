@@ -77,7 +77,7 @@ func oneChain(t *testing.T, hosts ...*remote) {
 	known := map[string]string{}
 	for _, h := range hosts {
 		for _, m := range regexp.MustCompile(`msg="view (\d+): ([^"]*)"`).FindAllStringSubmatch(h.out.String(), -1) {
-			if strings.Contains(m[2], "after the break") {
+			if strings.Contains(m[2], "was completed") {
 				continue
 			}
 			if other, ok := known[m[1]]; ok {

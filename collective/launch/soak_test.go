@@ -41,7 +41,7 @@ func TestSoak(t *testing.T) {
 	h.finishes(steps)
 	ms := h.recoveries()
 	require.NotEmpty(t, ms)
-	t.Logf("%d kills; open files %d before, %d after; recovery of %d views in ms: median %d, 95%% %d, slowest %v",
+	t.Logf("measured: %d kills; open files %d before, %d after; recovery of %d views in ms: median %d, 95%% %d, slowest %v",
 		killed, before, after, len(ms), ms[len(ms)/2], ms[len(ms)*95/100], ms[max(0, len(ms)-6):])
 	require.Greater(t, killed, kills/2)
 	if os.Getenv("RINGO_SOAK") != "" {

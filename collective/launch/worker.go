@@ -164,22 +164,6 @@ func (l *launcher) report(w *worker, r control.Report) {
 	}
 }
 
-// recovered notes the first step that is completed in a view.
-func (l *launcher) recovered(p *control.Progress) {
-	if len(l.history) == 0 {
-		return
-	}
-	c := &l.history[len(l.history)-1]
-	if c.stepped || p.Epoch != c.Epoch {
-		return
-	}
-	c.stepped = true
-	if !c.from.IsZero() {
-		c.recovery = time.Since(c.from)
-		l.log.Info(fmt.Sprintf("view %d: step %d was completed %d ms after the break", c.Epoch, p.Step, c.recovery.Milliseconds()))
-	}
-}
-
 // gone hears that a worker's link ended: it died, or is about to. Its place in the view is empty from now on.
 func (l *launcher) gone(w *worker, start int, err error) {
 	if w.starts != start || w.link == nil {

@@ -68,7 +68,7 @@ func TestSchedules(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d schedules: %d events, %d views, %d steps; in %d a majority stayed and the job finished",
+	t.Logf("measured: %d schedules: %d events, %d views, %d steps; in %d a majority stayed and the job finished",
 		*schedules, events.Load(), views.Load(), steps.Load(), majority.Load())
 	require.Greater(t, majority.Load(), *schedules*9/10)
 }
