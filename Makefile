@@ -32,10 +32,8 @@ run: tools ## train a character GPT on Go's own source text and show what it wri
 test: tools ## run every test
 	$(GO) test ./...
 
-soak: tools ## kill workers KILLS=200 times, cut networks, play SCHEDULES=200000: some minutes, as root for networks
-	$(GO) test ./collective/sim -count=1 -v -timeout 2h -run Schedules -sim.first=$$RANDOM -sim.schedules=$(SCHEDULES)
-	RINGO_SOAK=$(KILLS) $(GO) test ./collective/launch -count=1 -v -timeout 2h -run 'Soak|Partition|Witness'
-	RINGO_SOAK=$(KILLS) $(GO) test ./cmd/ringo -count=1 -v -timeout 2h -run 'Soak|Real'
+soak: tools ## kill workers KILLS=200 times, cut networks, play SCHEDULES=200000, and print asked and measured: 15 minutes, as root
+	@GO=$(GO) KILLS=$(KILLS) SCHEDULES=$(SCHEDULES) scripts/soak.sh $(ROWS)
 
 fuzz: tools ## fuzz every parser and protocol for FUZZTIME=10s each
 	@GO=$(GO) scripts/fuzz.sh $(FUZZTIME)

@@ -96,6 +96,6 @@ func TestAllReduceFillsALink(t *testing.T) {
 	}
 	r := timeWorkers(t, c, func(i int) []string { return []string{"ip", "netns", "exec", name(i)} })[0]
 	share := float64(r.Bytes) / r.MinMS / 1e6 * 8 // two workers: each sends the vector's bytes once; the fastest, as others use this machine
-	t.Logf("%.1f ms for %d bytes, %.3f of the line rate", r.MinMS, r.Bytes, share)
+	t.Logf("measured: %.1f ms for %d bytes, %.3f of the line rate", r.MinMS, r.Bytes, share)
 	require.Greater(t, share, 0.95)
 }

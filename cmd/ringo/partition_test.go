@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -43,19 +44,28 @@ type far struct {
 	said lockedBuffer // standard error
 }
 
-// farHost starts host i; host 0 begins the job. Without a configuration it is a witness.
-func farHost(t *testing.T, n *netns.Network, i int, cfg, dir string) *far {
+// farHost starts host i with one worker, or as further flags say; host 0 begins the job. Without a configuration it is a
+// witness.
+func farHost(t *testing.T, n *netns.Network, i int, cfg, dir string, flags ...string) *far {
 	t.Helper()
 	h := &far{i: i, dir: filepath.Join(dir, fmt.Sprintf("host%d", i))}
-	args := []string{"launch", "-n", "1", "-c", cfg, "--out", h.dir, "--device", "cpu", "--json", "--threads", "1"}
+	args := []string{"launch", "-c", cfg, "--out", h.dir, "--device", "cpu", "--json", "--threads", "1"}
 	if cfg == "" {
 		args = []string{"witness"}
 	}
 	args = append(args, "--job", "far", "--bind", netns.Addr(i)+":7946")
+	args = append(args, flags...)
 	if i > 0 {
 		args = append(args, "--join", netns.Addr(0)+":7946")
 	}
-	h.job = command(t, append(n.In(i, os.Args[0]), args...))
+	h.begin(t, dir, args, n.In(i)...)
+	return h
+}
+
+// begin starts a host's process, by a command that goes before the line if there is one.
+func (h *far) begin(t *testing.T, dir string, args []string, before ...string) {
+	t.Helper()
+	h.job = command(t, slices.Concat(before, []string{os.Args[0]}, args))
 	h.cmd.Env = append(h.cmd.Env, "RINGO_JOB_KEY="+strings.Repeat("5a", 32), "XDG_CONFIG_HOME="+dir)
 	h.cmd.Stdout, h.cmd.Stderr = &h.out, &h.said
 	require.NoError(t, h.cmd.Start())
@@ -66,10 +76,9 @@ func farHost(t *testing.T, n *netns.Network, i int, cfg, dir string) *far {
 		}
 		if t.Failed() {
 			said := h.said.String()
-			t.Logf("host %d:\n%s", i, said[max(0, len(said)-4000):])
+			t.Logf("host %d:\n%s", h.i, said[max(0, len(said)-4000):])
 		}
 	})
-	return h
 }
 
 // says waits until a host has said something so many times.
@@ -106,30 +115,20 @@ func folders(hosts []*far) (dirs []string) {
 	return dirs
 }
 
-// farConfig is a run that lasts for some seconds, and what its model is.
-func farConfig(t *testing.T, dir string, steps int) (cfg, want string) {
-	t.Helper()
-	cfg = write(t, dir, "far.yaml", fmt.Sprintf(elastic, steps))
-	return cfg, startJob(t, 1, cfg, filepath.Join(dir, "one")).finish(steps)
-}
-
 // TestRealPartition: five hosts that train, cut 3/2 and healed, over TLS. The three go on, the two wait and come back,
 // and the model is that of an undisturbed run.
 func TestRealPartition(t *testing.T) {
-	if os.Getenv(envSoak) == "" {
-		t.Skip("five launchers and their workers; make soak runs it, a short version is in collective/launch")
-	}
-	steps := 6000
+	onlySoak(t) // a short version is in collective/launch
 	dir := t.TempDir()
 	n := netns.New(t, 3, 2)
-	cfg, want := farConfig(t, dir, steps)
+	r := newTrial(t, dir, 0, 300)
 	var hosts []*far
 	for i := range 5 {
-		hosts = append(hosts, farHost(t, n, i, cfg, dir))
+		hosts = append(hosts, farHost(t, n, i, r.cfg, dir))
 		hosts[0].says("host is up", 1)
 	}
 	hosts[4].says("5 workers on 5 hosts", 1)
-	hosts[0].advances(100)
+	hosts[0].advances(10)
 	from := time.Now()
 	n.Cut(true)
 	hosts[0].says("3 workers on 3 hosts", 1)
@@ -137,44 +136,43 @@ func TestRealPartition(t *testing.T) {
 	hosts[3].says("this host is waiting", 1)
 	hosts[4].says("this host is waiting", 1)
 	still := hosts[4].done()
-	hosts[0].advances(200)
+	hosts[0].advances(20)
 	require.Equal(t, still, hosts[4].done(), "the smaller side takes no step")
 	from = time.Now()
 	n.Cut(false)
 	hosts[4].says("5 workers on 5 hosts", 2)
-	t.Logf("three of five went on %v after the cut; all were together %v after it healed", noticed, time.Since(from))
-	require.Less(t, hosts[0].done(), steps, "the run goes on with all five")
+	together := time.Since(from)
+	require.Less(t, hosts[0].done(), r.steps, "the run goes on with all five")
 	for _, h := range hosts {
-		require.Equal(t, want, h.ends(), "host %d", h.i)
+		require.Equal(t, r.want, h.ends(), "host %d", h.i)
 	}
-	t.Logf("%d steps were completed in two views", usedOnce(t, steps, 16, folders(hosts)...))
+	t.Logf("measured: three of five agreed %v after the cut, two waited, all were together %v after it healed; one view per epoch, same model on all five, %d steps completed in two views",
+		noticed.Round(time.Millisecond), together.Round(time.Millisecond), usedOnce(t, r.steps, r.lanes, folders(hosts)...))
 }
 
 // TestRealWitness: of two training hosts with a witness either may be lost.
 func TestRealWitness(t *testing.T) {
-	if os.Getenv(envSoak) == "" {
-		t.Skip("make soak runs it, a short version is in collective/launch")
-	}
+	onlySoak(t) // a short version is in collective/launch
 	for lose := range 2 {
 		t.Run(fmt.Sprintf("lose %d", lose), func(t *testing.T) {
-			steps := 4000
 			dir := t.TempDir()
 			n := netns.New(t, 2, 1)
-			cfg, want := farConfig(t, dir, steps)
-			hosts := []*far{farHost(t, n, 0, cfg, dir)}
+			r := newTrial(t, dir, 0, 200)
+			hosts := []*far{farHost(t, n, 0, r.cfg, dir)}
 			hosts[0].says("host is up", 1)
-			hosts = append(hosts, farHost(t, n, 1, cfg, dir))
+			hosts = append(hosts, farHost(t, n, 1, r.cfg, dir))
 			w := farHost(t, n, 2, "", dir)
 			hosts[0].says("2 workers on 3 hosts", 1)
-			hosts[0].advances(100)
+			hosts[0].advances(10)
 			alone := ": 1 worker on 2 hosts"
 			before := strings.Count(hosts[1-lose].said.String(), alone)
 			require.NoError(t, hosts[lose].cmd.Process.Kill())
 			from := time.Now()
 			hosts[1-lose].says(alone, before+1)
-			t.Logf("the other host went on %v after the loss", time.Since(from))
-			require.Equal(t, want, hosts[1-lose].ends())
+			noticed := time.Since(from)
+			require.Equal(t, r.want, hosts[1-lose].ends())
 			require.NoError(t, w.cmd.Wait())
+			t.Logf("measured: host %d lost, the other one agreed with the witness after %v and finished with the same model", lose+1, noticed.Round(time.Millisecond))
 		})
 	}
 }

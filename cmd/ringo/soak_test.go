@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,9 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
-
-// envSoak makes tests long; its value is a number of kills. `make soak` sets it.
-const envSoak = "RINGO_SOAK"
 
 // holds is what a process has open.
 type holds struct{ files, threads, kib int }
@@ -40,8 +35,6 @@ func (j *job) holdings() holds {
 	}
 	return h
 }
-
-var recovery = regexp.MustCompile(`view \d+: step \d+ was completed (\d+) ms after the break`)
 
 // TestSoakOfRealWorkers kills training workers one after the other while their replacements join, 6 times, or as often as
 // RINGO_SOAK says: the model is that of an undisturbed run, every sample counts once, and the launcher holds no more at
@@ -78,15 +71,10 @@ func TestSoakOfRealWorkers(t *testing.T) {
 	after := hit.holdings()
 	require.Equal(t, want, hit.finish(steps))
 	again := usedOnce(t, steps, 16, filepath.Join(dir, "hit"))
-	var ms []int
-	for _, m := range recovery.FindAllStringSubmatch(hit.err.String(), -1) {
-		n, _ := strconv.Atoi(m[1])
-		ms = append(ms, n)
-	}
-	require.NotEmpty(t, ms)
-	slices.Sort(ms)
-	t.Logf("%d kills in %d steps, %d steps completed in two views; files %d then %d, threads %d then %d, memory %d KiB then %d KiB; recovery of %d views: median %d, 95%% %d, slowest %v ms",
-		killed, steps, again, before.files, after.files, before.threads, after.threads, before.kib, after.kib, len(ms), ms[len(ms)/2], ms[len(ms)*95/100], ms[max(0, len(ms)-6):])
+	breaks, _ := recoveries(hit.err.String())
+	require.NotEmpty(t, breaks)
+	t.Logf("measured: %d kills in %d steps, %d steps completed in two views, same model; files %d then %d, threads %d then %d, memory %d then %d MiB; recoveries %s, 95%% within %d ms",
+		killed, steps, again, before.files, after.files, before.threads, after.threads, before.kib>>10, after.kib>>10, summarize(breaks), breaks[len(breaks)*95/100].all)
 	require.GreaterOrEqual(t, killed, kills/2)
 	require.LessOrEqual(t, again, killed, "more than the steps under way was done again: the state was lost")
 	require.LessOrEqual(t, after.files, before.files+8, "open files grow")
