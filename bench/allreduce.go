@@ -27,12 +27,13 @@ type AllReduceConfig struct {
 	Conns     int           `json:"conns"`
 	Hosts     int           `json:"hosts"`  // pretend that workers live on so many hosts, for shm; 0 is one
 	Budget    time.Duration `json:"budget"` // per size
+	Pin       bool          `json:"pin"`    // keep each worker on a processor of its own where that does no harm (kernels.ShareCores)
 	Bind      []string      `json:"bind"`   // where each worker listens; by default on a free port of 127.0.0.1
 }
 
 // DefaultAllReduceConfig is two workers over TCP, from 4 KiB to 128 MiB.
 func DefaultAllReduceConfig() AllReduceConfig {
-	return AllReduceConfig{World: 2, Sizes: []int{4 << 10, 64 << 10, 1 << 20, 16 << 20, 128 << 20}, Transport: "tcp", Wire: "exact", Budget: time.Second}
+	return AllReduceConfig{World: 2, Sizes: []int{4 << 10, 64 << 10, 1 << 20, 16 << 20, 128 << 20}, Transport: "tcp", Wire: "exact", Pin: true, Budget: time.Second}
 }
 
 // Validate answers what cannot be timed.
@@ -73,6 +74,7 @@ type allReduceHello struct {
 	Config  AllReduceConfig
 	Self    int
 	Key     []byte
+	Cores   []int // to stay on; empty: any
 	Members []ring.Member
 }
 
@@ -107,9 +109,17 @@ func AllReduce(ctx context.Context, c AllReduceConfig, command func(worker int) 
 		defer cancel()
 		workers = append(workers, worker{cmd, in, bufio.NewReader(out)})
 	}
+	var cores [][]int
+	if c.Pin {
+		cores = kernels.ShareCores(kernels.Cores(), c.World, 1)
+	}
 	key := secure.Generate()
 	for i, w := range workers {
-		if err := json.NewEncoder(w.in).Encode(allReduceHello{Config: c, Self: i, Key: key}); err != nil {
+		h := allReduceHello{Config: c, Self: i, Key: key}
+		if cores != nil {
+			h.Cores = cores[i]
+		}
+		if err := json.NewEncoder(w.in).Encode(h); err != nil {
 			return fmt.Errorf("all-reduce: worker %d: %w", i, err)
 		}
 		m := ring.Member{ID: fmt.Sprintf("worker-%d", i)}
@@ -152,6 +162,11 @@ func AllReduceWorker(ctx context.Context, in io.Reader, out io.Writer) (err erro
 	if err := from.Decode(&h); err != nil {
 		return err
 	}
+	if len(h.Cores) > 0 {
+		if err := kernels.PinCores(h.Cores); err != nil {
+			return err
+		}
+	}
 	var lo ring.ListenOptions
 	if h.Config.Transport == "tls" {
 		if lo.TLS, err = secure.TLS(h.Key, "bench", secure.Files{}); err != nil {
@@ -187,7 +202,7 @@ func AllReduceWorker(ctx context.Context, in io.Reader, out io.Writer) (err erro
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	for _, size := range h.Config.Sizes {
-		res, err := timeAllReduce(r, h.Config, size)
+		res, err := timeAllReduce(l, r, h.Config, size)
 		if err != nil {
 			return err
 		}
@@ -200,15 +215,30 @@ func AllReduceWorker(ctx context.Context, in io.Reader, out io.Writer) (err erro
 	return r.Barrier()
 }
 
+// vector is memory such as training has its gradients in.
+func vector(l *ring.Listener, c AllReduceConfig, n int) ([]byte, func() error, error) {
+	if c.Transport == "shm" {
+		m, err := l.NewMemory(n)
+		if err == nil {
+			return m.Bytes(), m.Close, nil
+		}
+	}
+	a, err := kernels.NewArena(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	return a.Bytes, a.Close, nil
+}
+
 // timeAllReduce times batches of calls until the budget is used; small vectors are batched, as a clock and a barrier
 // would cost more than they.
-func timeAllReduce(r *ring.Ring, c AllReduceConfig, size int) (AllReduceResult, error) {
-	vector, err := kernels.NewArena(max(size, 2<<20)) // as training's buckets are parts of arenas with huge pages
+func timeAllReduce(l *ring.Listener, r *ring.Ring, c AllReduceConfig, size int) (AllReduceResult, error) {
+	whole, free, err := vector(l, c, max(size, 2<<20)) // as training's buckets are parts of memory with huge pages
 	if err != nil {
 		return AllReduceResult{}, err
 	}
-	defer vector.Close()
-	buf := vector.Bytes[:size]
+	defer free()
+	buf := whole[:size]
 	clear(buf) // pages that nobody has touched are all one page of zeros
 	batch := max(1, min(100, (4<<20)/size))
 	run := func() (float64, error) {

@@ -13,6 +13,7 @@ import (
 // CPU is the CPU backend. Its thread pool is the process's; programs of several goroutines take turns on it.
 type CPU struct {
 	reference bool
+	memory    func(n int) ([]byte, func() error, error)
 }
 
 func init() {
@@ -29,7 +30,7 @@ var _ backend.Backend = (*CPU)(nil)
 // NewCPU starts the thread pool where it is not running yet.
 func NewCPU(o backend.Options) *CPU {
 	Init(o.Threads)
-	return &CPU{reference: o.Reference}
+	return &CPU{reference: o.Reference, memory: o.Memory}
 }
 
 func (*CPU) Name() string { return "cpu" }
@@ -110,17 +111,11 @@ type exec struct {
 	mem     [4][]byte // per region; Persist only where this program brought it
 	store   *store
 	work    *Arena
-	calls   *sequence // one per instruction
+	shared  func() error // frees the Grad region, where it is apart
+	calls   *sequence    // one per instruction
 	outs    [][]View
 	partial []partial
 	grad    View
-}
-
-// partial is one level of the sums over lanes: its memory, and the bound kernels that fill it and add ranges of it.
-type partial struct {
-	mem  *Arena
-	save func()
-	adds map[[2]int]func()
 }
 
 // Compile binds every instruction to its memory.
@@ -134,15 +129,9 @@ func (c *CPU) Compile(p *plan.Program, s backend.Store) (backend.Executable, err
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
 	e := &exec{p: p, store: st}
-	e.work, err = NewArena(int(p.ArenaBytes() - p.Sizes[plan.Persist]))
-	if err != nil {
-		return nil, fmt.Errorf("cpu: %w", err)
-	}
-	rest := e.work.Bytes
 	e.mem[plan.Persist] = persist
-	for _, r := range []plan.Region{plan.Input, plan.Grad, plan.Work} {
-		n := p.Sizes[r]
-		e.mem[r], rest = rest[:n:n], rest[n:]
+	if err := e.allocate(c.memory); err != nil {
+		return nil, fmt.Errorf("cpu: %w", err)
 	}
 	e.grad = View{graph.Type{DType: tensor.F32, Shape: tensor.Shape{len(e.mem[plan.Grad]) / 4}}, e.mem[plan.Grad]}
 	for b, t := range p.Consts {
@@ -232,6 +221,9 @@ func (e *exec) Instruction(i, out int) ([]byte, error) {
 }
 
 func (e *exec) Close() error {
+	if err := e.freeShared(); err != nil {
+		return err
+	}
 	for _, l := range e.partial {
 		if err := l.mem.Close(); err != nil {
 			return err
@@ -240,62 +232,7 @@ func (e *exec) Close() error {
 	return e.work.Close()
 }
 
-var (
-	_ backend.Executable = (*exec)(nil)
-	_ backend.Gradient   = (*exec)(nil)
-)
-
-func (e *exec) Gradient() backend.Gradient { return e }
-
-// level returns partial sum k, made at its first use.
-func (e *exec) level(k int) *partial {
-	for len(e.partial) <= k {
-		a, err := NewArena(max(1, len(e.grad.Bytes)))
-		if err != nil {
-			panic(err) // as any Go allocation that finds no memory
-		}
-		p := partial{mem: a, adds: map[[2]int]func(){}}
-		p.save = mustBind(&Call{Op: "copy", In: []View{e.grad}, Out: []View{p.view(e.grad.Type)}})
-		e.partial = append(e.partial, p)
-	}
-	return &e.partial[k]
-}
-
-func (p *partial) view(t graph.Type) View { return View{t, p.mem.Bytes[:t.Bytes()]} }
-
-// mustBind binds an op that every build has.
-func mustBind(c *Call) func() {
-	run, err := Bind(c, false)
-	if err != nil {
-		panic(err)
-	}
-	return run
-}
-
-func (e *exec) Len() int   { return e.grad.Shape[0] }
-func (e *exec) Save(k int) { e.level(k).save() }
-
-func (e *exec) Add(k, from, to int) {
-	p := e.level(k)
-	add := p.adds[[2]int{from, to}]
-	if add == nil {
-		sum, grad := p.view(e.grad.Type).flat(from, to), e.grad.flat(from, to)
-		add = mustBind(&Call{Op: "add", In: []View{sum, grad}, Out: []View{grad}})
-		p.adds[[2]int{from, to}] = add
-	}
-	add()
-}
-
-// flat returns elements [from,to) of a view as a view of rank 1.
-func (v View) flat(from, to int) View {
-	n := v.DType.Size()
-	return View{graph.Type{DType: v.DType, Shape: tensor.Shape{to - from}}, v.Bytes[from*n : to*n : to*n]}
-}
-
-func (e *exec) Host(from, to int) ([]float32, error) {
-	return tensor.View[float32](e.grad.Bytes)[from:to:to], nil
-}
-func (e *exec) Commit(int, int) error { return nil }
+var _ backend.Executable = (*exec)(nil)
 
 // Bytes returns a tensor's memory, nil where there is none of that name.
 func (s *store) Bytes(name string) []byte { return s.byName[name].Bytes }

@@ -140,6 +140,15 @@ func (m *Member) Join(ctx context.Context, after uint64) (view.View, Group, erro
 	}
 }
 
+// Memory maps bytes that workers of this host can reach.
+func (m *Member) Memory(n int) (mem []byte, free func() error, err error) {
+	s, err := m.listen.NewMemory(n)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.Bytes(), s.Close, nil
+}
+
 // connect opens the group of a view; a newer view ends the attempt.
 func (m *Member) connect(ctx context.Context, v view.View) (Group, error) {
 	ctx, cancel := context.WithCancel(ctx)

@@ -55,6 +55,9 @@ type Team interface {
 	// cannot be reached it reports that and waits for the next view.
 	// control.ErrStopping says that none will come because this worker was asked to stop.
 	Join(ctx context.Context, after uint64) (view.View, Group, error)
+	// Memory maps zeroed bytes in which Groups sum without moving them, and returns what frees them; see ring.Memory: Join wipes
+	// it. Any other memory serves too, only slower.
+	Memory(n int) (mem []byte, free func() error, err error)
 	// Gate holds the worker while its host is cut off from most others, so that nobody counts it out while it still steps.
 	Gate(ctx context.Context, epoch uint64) error
 	// Newest is the epoch of the newest view heard of.
@@ -85,6 +88,7 @@ type crew struct {
 	bounds   []int // rank r computes lanes [bounds[r],bounds[r+1])
 	subtrees [][2]int
 	parts    [][]float32 // partial sums over all subtrees but the last, in host memory
+	room     []parted    // memory for parts, over all views
 	reducer  *reducer
 	devices  *devices // sums in place of the reducer; nil where the devices cannot
 	told     uint64   // the newest view that an event told of
@@ -108,11 +112,39 @@ func (c *crew) meet(v view.View, g Group, p *plan.Program, t config.Train) {
 	c.subtrees = runtime.Subtrees(lo, hi)
 	c.parts = c.parts[:0]
 	if t.Reduce == reproducible {
-		for range max(0, len(c.subtrees)-1) {
-			c.parts = append(c.parts, make([]float32, p.Sizes[plan.Grad]/4))
+		for i := range max(0, len(c.subtrees)-1) {
+			c.parts = append(c.parts, c.part(i, int(p.Sizes[plan.Grad])))
 		}
 	}
 	c.reducer = startReducer(c, p, t.Reduce == reproducible, t.Wire != "exact")
+}
+
+// parted is memory for one partial sum.
+type parted struct {
+	sum  []float32
+	free func() error
+}
+
+// part returns memory for the i-th partial sum: shared where that is possible.
+func (c *crew) part(i, bytes int) []float32 {
+	if i == len(c.room) {
+		mem, free, err := c.team.Memory(bytes)
+		if err != nil { // private memory serves too: sums are sent then
+			mem, free = tensor.AlignedBytes(bytes), func() error { return nil }
+		}
+		c.room = append(c.room, parted{tensor.View[float32](mem), free})
+	}
+	return c.room[i].sum
+}
+
+// close frees what the crew keeps over all views.
+func (c *crew) close() (err error) {
+	c.leave()
+	for _, p := range c.room {
+		err = errors.Join(err, p.free())
+	}
+	c.parts, c.room = nil, nil
+	return err
 }
 
 // lanes is the block of lanes of this worker; both ends are equal where it has none.

@@ -28,6 +28,7 @@ type office struct {
 	order   []string
 	done    map[int][]Progress // by step
 	rejoins int
+	groups  []Group
 }
 
 // desk is one worker's Link.
@@ -134,6 +135,22 @@ func (d *desk) Progress(p control.Progress) error {
 	return nil
 }
 
+// seen is a Team that keeps the groups it joined.
+type seen struct {
+	*Member
+	o *office
+}
+
+func (s seen) Join(ctx context.Context, after uint64) (view.View, Group, error) {
+	v, g, err := s.Member.Join(ctx, after)
+	if err == nil {
+		s.o.mu.Lock()
+		s.o.groups = append(s.o.groups, g)
+		s.o.mu.Unlock()
+	}
+	return v, g, err
+}
+
 // outcome is how one worker ended.
 type outcome struct {
 	id     string
@@ -154,7 +171,7 @@ func (o *office) hire(t *testing.T, id string, cfg *config.Config, out string, s
 	}
 	m, err := NewMember(d, l, "job", cfg.Train.Wire)
 	require.NoError(t, err)
-	opt := Options{Device: "cpu", Out: out, Team: m, Log: metrics.NewLog()}
+	opt := Options{Device: "cpu", Out: out, Team: seen{m, o}, Log: metrics.NewLog()}
 	if sink != nil {
 		opt.Log.Add(sink)
 	}
@@ -227,6 +244,10 @@ func job(t *testing.T, cfg *config.Config, n int) string {
 	}
 	covered(t, o, cfg, 1)
 	require.Len(t, sha, 64)
+	for _, g := range o.groups { // workers of one host sum where the gradients lie
+		inPlace := runtime.GOOS == "linux" && n > 1 && cfg.Train.Wire == "exact"
+		require.Equal(t, inPlace, g.Stats().InPlace >= uint64(cfg.Train.Steps), "%d workers: %+v", n, g.Stats())
+	}
 	return sha
 }
 

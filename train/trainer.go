@@ -102,7 +102,11 @@ func New(cfg *config.Config, o Options) (_ *Trainer, err error) {
 	if threads == 0 {
 		threads = cfg.Train.Threads
 	}
-	if t.device, err = backend.Open(o.Device, backend.Options{Threads: threads, Reference: o.Reference}); err != nil {
+	of := backend.Options{Threads: threads, Reference: o.Reference}
+	if o.Team != nil {
+		of.Memory = o.Team.Memory
+	}
+	if t.device, err = backend.Open(o.Device, of); err != nil {
 		return nil, err
 	}
 	if err := t.compile(); err != nil {
@@ -305,10 +309,11 @@ func (t *Trainer) unit() (float64, string) {
 
 // Close releases memory and files. It may be called at any time, and twice.
 func (t *Trainer) Close() error {
+	var err error
 	if t.crew != nil {
-		t.crew.leave()
+		err = t.crew.close()
 	}
-	err := t.dropLoader()
+	err = errors.Join(err, t.dropLoader())
 	if t.eval != nil {
 		err = errors.Join(err, t.eval.Close())
 		t.eval = nil

@@ -19,6 +19,7 @@ import (
 	"ringo/collective/control"
 	"ringo/collective/launch"
 	"ringo/collective/secure"
+	"ringo/kernels"
 	"ringo/train"
 	"ringo/train/config"
 )
@@ -48,9 +49,12 @@ type launchCmd struct {
 	TLSCert    string   `name:"tls-cert" placeholder:"FILE" help:"This host's certificate, instead of one made from the job's key."`
 	TLSKey     string   `name:"tls-key" placeholder:"FILE" help:"Its private key."`
 	TLSCA      string   `name:"tls-ca" placeholder:"FILE" help:"The authority that signed all hosts' certificates."`
+	Pin        string   `default:"auto" enum:"auto,off" help:"Keep every worker on processors of its own where there are enough for all and not for a second job (auto), or leave that to the system (off)."`
 	JSON       bool     `name:"json" help:"Print one JSON object per event."`
 	hostFlags
 	deviceFlags
+
+	cores [][]int // of each worker; nil where the system chooses
 }
 
 func (c *launchCmd) Run(e *env) error {
@@ -101,7 +105,10 @@ func (c *launchCmd) fill(cfg *config.Config) error {
 		return usage{fmt.Errorf("-n %d: expected 1 to %d, the configuration's train.lanes: a worker has at least one lane", c.N, cfg.Train.Lanes)}
 	}
 	if c.Threads == 0 {
-		c.Threads = max(1, runtime.NumCPU()/c.N)
+		c.Threads = max(1, runtime.GOMAXPROCS(0)/c.N)
+	}
+	if c.Pin == "auto" && !strings.HasPrefix(c.Device, "cuda") {
+		c.cores = kernels.ShareCores(kernels.Cores(), c.N, c.Threads)
 	}
 	if c.Out == "" {
 		c.Out = defaultOut(c.Config)
@@ -134,6 +141,11 @@ func (c *launchCmd) workerArgs(w control.Welcome) []string {
 		device += ":" + strconv.Itoa(w.Local)
 	}
 	args := []string{"worker", "-c", c.Config, "--out", c.Out, "--device", device, "--threads", strconv.Itoa(c.Threads), "--collective", c.Collective}
+	if w.Local < len(c.cores) {
+		for _, core := range c.cores[w.Local] {
+			args = append(args, "--core", strconv.Itoa(core))
+		}
+	}
 	for _, s := range c.Set {
 		args = append(args, "--set", s)
 	}

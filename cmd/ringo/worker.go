@@ -12,6 +12,7 @@ import (
 	"ringo/collective/control"
 	"ringo/collective/ring"
 	"ringo/collective/secure"
+	"ringo/kernels"
 	"ringo/train"
 	"ringo/train/config"
 	"ringo/train/metrics"
@@ -25,6 +26,7 @@ type workerCmd struct {
 	Resume     bool     ``
 	Checkpoint string   ``
 	Collective string   `default:"auto"`
+	Core       []int    // to stay on; empty: any
 	deviceFlags
 }
 
@@ -37,6 +39,11 @@ func (c *workerCmd) Run(e *env) error {
 	}
 	if client == nil {
 		return usage{errors.New("worker: no launcher started this process; run ringo launch, or ringo train for one process")}
+	}
+	if len(c.Core) > 0 {
+		if err := kernels.PinCores(c.Core); err != nil {
+			return err
+		}
 	}
 	cfg, err := config.Load(c.Config, e.environ, c.Set)
 	if err != nil {

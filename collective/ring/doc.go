@@ -14,6 +14,8 @@
 //   - around the ring (around.go): the classic reduce-scatter and all-gather in 2(n−1) rounds, with the same bytes but
 //     two neighbours only.
 //
+// Vectors in [Memory], which the members of a host map from each other, are summed where they lie instead (inplace.go).
+//
 // Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for clusters of workstations" (2009), show that
 // no schedule sends less.
 package ring

@@ -38,6 +38,9 @@ type exchange struct {
 	plan  *treePlan // nil adds in the order of ranks
 	extra uint64    // this rank's number in the header
 
+	places []byte // where this rank's vectors lie, if the call could be done in place; else empty
+	hold   bool   // only headers and places are exchanged yet
+
 	chunk int // elements
 	flows []flow
 	first,
@@ -62,7 +65,9 @@ type flow struct {
 	sendPart, recvPart int // of a chunk under a plan
 	enc                []byte
 	theirs             [headerSize]byte
-	got                int // bytes: of the header, or of the unit being received
+	places             []byte   // where the member's vectors lie, as it says
+	vectors            [][]byte // these
+	got                int      // bytes: of the header, or of the unit being received
 	stage              []byte
 	prev               int // flow whose additions come before mine, −1 for none
 	summed             int // elements added to my segment; under a plan, chunks staged
@@ -73,8 +78,10 @@ type step uint8
 
 const (
 	stepHead step = iota
+	stepPlaces
 	stepRS
 	stepAG
+	stepLast // of a call in place: one byte says that the member is through
 	stepDone
 )
 
@@ -84,11 +91,13 @@ const slots = 2
 // prepare sets flows for a new exchange.
 func (x *exchange) prepare() {
 	n := len(x.group)
+	if x.hold = x.offer(); !x.hold {
+		x.places = x.places[:0]
+	}
 	for len(x.flows) < n {
 		x.flows = append(x.flows, flow{})
 	}
 	x.ready, x.coded, x.done, x.first, x.pieces = 0, 0, 0, -1, 0
-	mine := x.seg[x.me+1] - x.seg[x.me]
 	prev := -1
 	for i, rank := range x.group {
 		x.pieces += x.count[i]
@@ -99,7 +108,7 @@ func (x *exchange) prepare() {
 		f.rank, f.link = rank, x.r.peer[rank].link
 		f.sendStep, f.recvStep = stepHead, stepHead
 		f.sendPos, f.recvPos, f.sendPart, f.recvPart, f.got = 0, 0, 0, 0, 0
-		f.prev, f.summed, f.extra = -1, 0, 0
+		f.prev, f.summed, f.extra, f.places = -1, 0, 0, f.places[:0]
 		if x.rs && x.count[i] > 0 {
 			f.prev = prev
 			prev = i
@@ -112,6 +121,11 @@ func (x *exchange) prepare() {
 		f.headOut, f.piece = f.head[:], nil
 	}
 	x.chunk = x.unit()
+}
+
+// local does what needs no bytes of others.
+func (x *exchange) local() {
+	mine := x.seg[x.me+1] - x.seg[x.me]
 	switch {
 	case mine == 0 || !x.rs:
 		x.final(mine)
@@ -138,9 +152,27 @@ func (x *exchange) unit() int {
 
 func same(a, b []byte) bool { return unsafe.SliceData(a) == unsafe.SliceData(b) }
 
-// run moves everything, and returns when all flows are done or the ring is over.
+// run does the call, in place where all members can.
 func (x *exchange) run() error {
 	x.prepare()
+	if x.hold {
+		if err := x.move(); err != nil {
+			return err
+		}
+		x.hold = false
+		if x.agreed() {
+			if err := x.inPlace(); err != nil {
+				return err
+			}
+			return x.move()
+		}
+	}
+	x.local()
+	return x.move()
+}
+
+// move moves bytes until all flows are done, with hold until all headers and places are here, or the ring is over.
+func (x *exchange) move() error {
 	var idle time.Time
 	for {
 		token := x.r.bell.token()
@@ -161,7 +193,11 @@ func (x *exchange) run() error {
 				return x.broken(f, err)
 			}
 			moved = moved || s
-			wantIn, wantOut := f.recvStep != stepDone && x.canTake(f), len(f.headOut)+len(f.piece) > 0
+			more := f.recvStep != stepDone || f.sendStep != stepDone
+			if x.hold {
+				more = f.recvStep <= stepPlaces
+			}
+			wantIn, wantOut := more && f.recvStep != stepDone && x.canTake(f), len(f.headOut)+len(f.piece) > 0
 			if wantIn || wantOut {
 				x.on.add(f.rank, f.link, wantIn, wantOut)
 			}
@@ -169,7 +205,7 @@ func (x *exchange) run() error {
 			if lent {
 				x.on.add(f.rank, f.link, false, false)
 			}
-			open = open || f.recvStep != stepDone || f.sendStep != stepDone || wantOut || lent
+			open = open || more || wantOut || lent
 		}
 		if !open {
 			return nil

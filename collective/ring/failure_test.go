@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -30,14 +31,19 @@ func TestProcess(t *testing.T) {
 	r, err := l.Join(context.Background(), o)
 	require.NoError(t, err)
 	buf := tensor.AlignedBytes(1 << 20)
+	if n, _ := strconv.Atoi(os.Getenv("RINGO_RING_TEST_MEMORY")); n > 0 {
+		m, err := l.NewMemory(n)
+		require.NoError(t, err)
+		buf = m.Bytes()
+	}
 	for r.AllReduce(buf, tensor.F32) == nil {
 	}
 }
 
 // withProcess joins n−1 ranks of this process and one other process, the last rank.
-func withProcess(t *testing.T, n int, change func(o *Options)) ([]*Ring, *exec.Cmd) {
+func withProcess(t *testing.T, n int, change func(o *Options), environ ...string) ([]*Ring, *exec.Cmd) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestProcess$")
-	cmd.Env = append(os.Environ(), "RINGO_RING_TEST=1")
+	cmd.Env = append(append(os.Environ(), "RINGO_RING_TEST=1"), environ...)
 	in, err := cmd.StdinPipe()
 	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()

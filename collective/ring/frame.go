@@ -10,7 +10,7 @@ import (
 )
 
 // version of everything that ranks say to each other. Another version is refused.
-const version = 1
+const version = 2
 
 // magic opens every connection, so that garbage is known after four bytes.
 const magic = "RNGO"

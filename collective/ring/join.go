@@ -35,7 +35,7 @@ func (l *Listener) Join(ctx context.Context, o Options) (*Ring, error) {
 		r.bell = newChanBell()
 		return r, nil
 	}
-	r.levels = planLevels(&o)
+	r.levels, r.oneHost = planLevels(&o), o.SharedMemory != SharedOff && len(r.neighbours()) == len(o.Members)
 	r.shm = openShared(&o)
 	r.bell = r.chooseBell()
 	r.lst = l

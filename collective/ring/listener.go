@@ -20,14 +20,17 @@ type Listener struct {
 	opt ListenOptions
 	tcp net.Listener
 
-	mu      sync.Mutex
-	rings   map[uint64]*Ring // joined or joining, by epoch
-	newest  uint64           // highest epoch that was ever joined
-	changed chan struct{}    // closed and replaced whenever rings changes
-	unknown []net.Conn       // not yet introduced, oldest first
-	logged  map[string]bool  // refusals that were logged, by address and reason
-	closed  bool
-	wg      sync.WaitGroup
+	mu         sync.Mutex
+	rings      map[uint64]*Ring // joined or joining, by epoch
+	newest     uint64           // highest epoch that was ever joined
+	changed    chan struct{}    // closed and replaced whenever rings changes
+	memory     []*Memory
+	borrower   *Ring           // the open ring that uses memory; nil where none does
+	unmappable bool            // another member's memory could not be mapped: rings send instead
+	unknown    []net.Conn      // not yet introduced, oldest first
+	logged     map[string]bool // refusals that were logged, by address and reason
+	closed     bool
+	wg         sync.WaitGroup
 }
 
 // Listen starts to listen on addr (host:port; port 0 chooses one).
@@ -256,6 +259,9 @@ func (l *Listener) register(r *Ring) error {
 	case r.opt.Epoch <= l.newest && l.newest > 0:
 		return fmt.Errorf("ring: epoch %d was joined before or is over, this process is in epoch %d", r.opt.Epoch, l.newest)
 	}
+	if err := l.borrow(r); err != nil {
+		return err
+	}
 	l.rings[r.opt.Epoch] = r
 	l.newest = r.opt.Epoch
 	close(l.changed)
@@ -268,5 +274,8 @@ func (l *Listener) forget(r *Ring) {
 	defer l.mu.Unlock()
 	if l.rings[r.opt.Epoch] == r {
 		delete(l.rings, r.opt.Epoch)
+	}
+	if l.borrower == r {
+		l.borrower = nil
 	}
 }

@@ -13,6 +13,7 @@ func (r *Ring) set(op uint8, dt tensor.DType, size int) *exchange {
 	x := &r.ex
 	x.r, x.op, x.stage, x.dt, x.size, x.root, x.extra, x.plan = r, op, 0, dt, size, -1, 0, nil
 	x.code = plainCodec(size)
+	x.places, x.hold = x.places[:0], false
 	x.rs, x.ag, x.out = true, true, nil
 	x.me = r.self
 	for len(x.group) < r.Size() {
@@ -74,20 +75,30 @@ func elements(buf []byte, dt tensor.DType) (int, error) {
 // bits, and the same bits every time at one world size and schedule. Sums of f16 and bf16 are rounded after every addition.
 // f32 vectors travel as Options.Wire says; with WireInt8 a vector should be passed in the same memory every time.
 func (r *Ring) AllReduce(buf []byte, dt tensor.DType) error {
+	return r.operateOn(buf, dt, func(elems int) error { return r.allReduce(buf, dt, elems) })
+}
+
+// operate does one operation; alone there is nothing to do.
+func (r *Ring) operate(run func() error) error {
+	if err := r.begin(); err != nil {
+		return err
+	}
+	if r.Size() == 1 {
+		return r.end(nil)
+	}
+	return r.end(run())
+}
+
+// operateOn does an operation on a vector that was checked.
+func (r *Ring) operateOn(buf []byte, dt tensor.DType, run func(elems int) error) error {
 	elems, err := elements(buf, dt)
 	if err != nil {
 		return err
 	}
-	if err := r.begin(); err != nil {
-		return err
-	}
-	return r.end(r.allReduce(buf, dt, elems))
+	return r.operate(func() error { return run(elems) })
 }
 
 func (r *Ring) allReduce(buf []byte, dt tensor.DType, elems int) error {
-	if r.Size() == 1 {
-		return nil
-	}
 	switch r.schedule(dt, len(buf)) {
 	case ScheduleLevels:
 		return r.overLevels(r.levels, buf, dt, elems)
@@ -110,7 +121,7 @@ func (r *Ring) schedule(dt tensor.DType, bytes int) Schedule {
 		return ScheduleLevels
 	case s == ScheduleAround && ringable:
 		return ScheduleAround
-	case s == ScheduleAuto && ringable && r.Size() >= aroundFrom && bytes >= r.Size()*aroundBytes:
+	case s == ScheduleAuto && ringable && r.Size() >= aroundFrom && bytes >= r.Size()*aroundBytes && !r.oneHost:
 		return ScheduleAround
 	}
 	return ScheduleDirect
@@ -137,38 +148,22 @@ func (r *Ring) wireCode(dt tensor.DType, buf []byte) codec {
 // ReduceScatter leaves in this rank's Segment of buf the sum over all ranks. What the rest of buf holds then is
 // not defined.
 func (r *Ring) ReduceScatter(buf []byte, dt tensor.DType) error {
-	elems, err := elements(buf, dt)
-	if err != nil {
-		return err
-	}
-	if err := r.begin(); err != nil {
-		return err
-	}
-	if r.Size() == 1 {
-		return r.end(nil)
-	}
-	x := r.set(opReduceScatter, dt, dt.Size())
-	x.seg = split(x.seg, elems, r.Size())
-	x.in, x.out, x.ag = append(x.in, buf), buf, false
-	return r.end(x.run())
+	return r.operateOn(buf, dt, func(elems int) error {
+		x := r.set(opReduceScatter, dt, dt.Size())
+		x.seg = split(x.seg, elems, r.Size())
+		x.in, x.out, x.ag = append(x.in, buf), buf, false
+		return x.run()
+	})
 }
 
 // AllGather fills every rank's Segment of buf from that rank.
 func (r *Ring) AllGather(buf []byte, dt tensor.DType) error {
-	elems, err := elements(buf, dt)
-	if err != nil {
-		return err
-	}
-	if err := r.begin(); err != nil {
-		return err
-	}
-	if r.Size() == 1 {
-		return r.end(nil)
-	}
-	x := r.set(opAllGather, dt, dt.Size())
-	x.seg = split(x.seg, elems, r.Size())
-	x.out, x.rs = buf, false
-	return r.end(x.run())
+	return r.operateOn(buf, dt, func(elems int) error {
+		x := r.set(opAllGather, dt, dt.Size())
+		x.seg = split(x.seg, elems, r.Size())
+		x.out, x.rs = buf, false
+		return x.run()
+	})
 }
 
 // Broadcast copies buf of rank root to all ranks: the root scatters segments, and all gather them (van de Geijn),
@@ -177,35 +172,27 @@ func (r *Ring) Broadcast(root int, buf []byte) error {
 	if root < 0 || root >= r.Size() {
 		return fmt.Errorf("ring: broadcast from rank %d, expected one below %d", root, r.Size())
 	}
-	if err := r.begin(); err != nil {
-		return err
-	}
-	if r.Size() == 1 {
-		return r.end(nil)
-	}
-	x := r.set(opBroadcast, tensor.U8, 1)
-	x.seg = split(x.seg, len(buf), r.Size())
-	for i := range x.count {
-		x.count[i] = 0
-	}
-	x.count[root], x.root, x.extra, x.out = 1, root, uint64(root), buf
-	if r.self == root {
-		x.in = append(x.in, buf)
-	}
-	return r.end(x.run())
+	return r.operate(func() error {
+		x := r.set(opBroadcast, tensor.U8, 1)
+		x.seg = split(x.seg, len(buf), r.Size())
+		for i := range x.count {
+			x.count[i] = 0
+		}
+		x.count[root], x.root, x.extra, x.out = 1, root, uint64(root), buf
+		if r.self == root {
+			x.in = append(x.in, buf)
+		}
+		return x.run()
+	})
 }
 
 // Barrier returns when all ranks have called it.
 func (r *Ring) Barrier() error {
-	if err := r.begin(); err != nil {
-		return err
-	}
-	if r.Size() == 1 {
-		return r.end(nil)
-	}
-	x := r.set(opBarrier, tensor.U8, 1)
-	x.seg = split(x.seg, 0, r.Size())
-	return r.end(x.run())
+	return r.operate(func() error {
+		x := r.set(opBarrier, tensor.U8, 1)
+		x.seg = split(x.seg, 0, r.Size())
+		return x.run()
+	})
 }
 
 // Gather returns every rank's bytes, by rank. They are at most 1 MiB each, and may differ in length.
@@ -213,14 +200,12 @@ func (r *Ring) Gather(mine []byte) ([][]byte, error) {
 	if len(mine) > maxGather {
 		return nil, fmt.Errorf("ring: gather of %d bytes, expected at most %d per rank", len(mine), maxGather)
 	}
-	if err := r.begin(); err != nil {
-		return nil, err
-	}
-	if r.Size() == 1 {
-		return [][]byte{slices.Clone(mine)}, r.end(nil)
-	}
-	all, err := r.gatherAll(mine)
-	return all, r.end(err)
+	all := [][]byte{slices.Clone(mine)}
+	err := r.operate(func() (err error) {
+		all, err = r.gatherAll(mine)
+		return err
+	})
+	return all, err
 }
 
 // gatherAll tells all lengths in headers, then the bytes.

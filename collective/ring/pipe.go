@@ -53,6 +53,13 @@ func (p *pipe) data() ([]byte, error) {
 // consume gives n read bytes back to the producer.
 func (p *pipe) consume(n int) { p.at.head.Add(uint64(n)) }
 
+// place copies b to so many bytes behind what was committed; the caller knows that there is space.
+func (p *pipe) place(behind int, b []byte) {
+	i := (int(p.at.tail.Load()) + behind) & (len(p.buf) - 1)
+	n := copy(p.buf[i:], b)
+	copy(p.buf, b[n:])
+}
+
 // write copies what fits.
 func (p *pipe) write(b []byte) (n int, err error) {
 	for len(b) > 0 {

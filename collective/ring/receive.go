@@ -35,12 +35,30 @@ func (x *exchange) pullSome(f *flow) (int, error) {
 	case stepHead:
 		n, err := f.link.recv(f.theirs[f.got:])
 		if f.got += n; f.got == headerSize {
+			f.recvStep, f.got = stepPlaces, 0
+			if err = x.checkHeader(f); err == nil {
+				err = x.expectPlaces(f, i)
+			}
+		}
+		return n, err
+	case stepPlaces:
+		if f.got == len(f.places) {
 			f.recvStep, f.got = stepRS, 0
-			return n, x.checkHeader(f)
+			return stepped, nil
+		}
+		n, err := f.link.recv(f.places[f.got:])
+		f.got += n
+		return n, err
+	case stepLast:
+		n, err := f.link.recv(f.theirs[:1])
+		if n > 0 {
+			f.recvStep = stepDone
 		}
 		return n, err
 	case stepRS:
 		switch {
+		case x.hold:
+			return 0, nil
 		case !x.rs || x.count[i] == 0 || x.plan == nil && f.summed == mine || x.plan != nil && f.summed*x.chunk >= mine:
 			f.recvStep, f.got = stepAG, 0
 			return stepped, nil
@@ -62,6 +80,9 @@ func (x *exchange) pullSome(f *flow) (int, error) {
 func (x *exchange) canTake(f *flow) bool {
 	if f.recvStep != stepRS {
 		return true
+	}
+	if x.hold {
+		return false
 	}
 	if x.plan != nil {
 		return f.summed < x.done+slots
@@ -202,8 +223,8 @@ func (x *exchange) pullFinal(f *flow, lo, hi int) (int, error) {
 }
 
 // headerSize is the size of what precedes every exchange on every stream: magic (4), op, stage, element type,
-// wire (1 each), call number (8), elements (8), extra (8).
-const headerSize = 32
+// wire (1 each), call number (8), elements (8), extra (8), how many places follow (8): none, or one for each vector.
+const headerSize = 40
 
 const headerMagic = 0x52474f31 // "RGO1"
 
@@ -214,6 +235,7 @@ func (x *exchange) header(f *flow) {
 	binary.BigEndian.PutUint64(b[8:], x.r.seq.Load())
 	binary.BigEndian.PutUint64(b[16:], uint64(x.seg[len(x.group)]))
 	binary.BigEndian.PutUint64(b[24:], x.extra)
+	binary.BigEndian.PutUint64(b[32:], uint64(len(x.places)/8))
 }
 
 // The operations, as headers and messages name them.
@@ -234,7 +256,7 @@ func (x *exchange) checkHeader(f *flow) error {
 	f.extra = binary.BigEndian.Uint64(f.theirs[24:])
 	want := 24
 	if x.op != opGather {
-		want = headerSize // the extra number must agree too
+		want = 32 // the extra number must agree too
 	}
 	if string(f.theirs[:want]) == string(f.head[:want]) {
 		return nil
@@ -243,6 +265,20 @@ func (x *exchange) checkHeader(f *flow) error {
 		return fmt.Errorf("sent garbage where a call's header belongs")
 	}
 	return fmt.Errorf("is in %s, this process in %s: all ranks must make the same calls in the same order", describe(f.theirs[:]), describe(f.head[:]))
+}
+
+// expectPlaces makes room for a member's places.
+func (x *exchange) expectPlaces(f *flow, i int) error {
+	n := binary.BigEndian.Uint64(f.theirs[32:])
+	want := uint64(1)
+	if x.rs {
+		want += uint64(x.count[i])
+	}
+	if n != 0 && n != want {
+		return fmt.Errorf("says where %d vectors of a call with %d lie", n, want)
+	}
+	f.places = grow(f.places, int(8*n))
+	return nil
 }
 
 func describe(b []byte) string {

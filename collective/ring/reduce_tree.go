@@ -70,6 +70,7 @@ func (r *Ring) reduceTree(out []float32, parts [][]float32, bounds []int) error 
 			return nil
 		}
 		x.prepare()
+		x.local()
 		return nil
 	}
 	return x.run()

@@ -37,6 +37,7 @@ type Ring struct {
 	lanes   []int // bounds of the tree plan
 	feed    feedback
 	around  around
+	oneHost bool    // all members may share memory: everybody is a neighbour
 	levels  *levels // hosts and members, nil where stages do not help
 	stats   counters
 }
@@ -64,6 +65,7 @@ type peer struct {
 // Stats count what a ring moved.
 type Stats struct {
 	Ops      uint64 // operations completed
+	InPlace  uint64 // of these, in memory that all ranks map, or stages of them
 	Sent     uint64 // bytes handed to peers
 	Received uint64 // bytes taken from peers
 	Waited   time.Duration
@@ -72,9 +74,9 @@ type Stats struct {
 }
 
 type counters struct {
-	ops, sent, received atomic.Uint64
-	waited              atomic.Int64
-	shared, secure      int
+	ops, inPlace, sent, received atomic.Uint64
+	waited                       atomic.Int64
+	shared, secure               int
 }
 
 // Rank is this process's index in the view.
@@ -88,7 +90,7 @@ func (r *Ring) Epoch() uint64 { return r.opt.Epoch }
 
 // Stats returns what was moved so far; it may be called at any time.
 func (r *Ring) Stats() Stats {
-	return Stats{Ops: r.stats.ops.Load(), Sent: r.stats.sent.Load(), Received: r.stats.received.Load(),
+	return Stats{Ops: r.stats.ops.Load(), InPlace: r.stats.inPlace.Load(), Sent: r.stats.sent.Load(), Received: r.stats.received.Load(),
 		Waited: time.Duration(r.stats.waited.Load()), Shared: r.stats.shared, Secure: r.stats.secure}
 }
 
@@ -193,6 +195,7 @@ func (r *Ring) fail(err error, culprit int, tell bool) {
 	}
 	r.err, r.culprit = err, culprit
 	close(r.over)
+	r.shm.leave()
 	r.mu.Unlock()
 	if tell {
 		r.tell()

@@ -2,6 +2,7 @@ package ring
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -206,6 +207,22 @@ func TestOtherOperations(t *testing.T) {
 			})
 		}
 	}
+}
+
+// memories makes memory on every rank's listener, nil where the system has none.
+func memories(t testing.TB, rings []*Ring, bytes int) [][]byte {
+	t.Helper()
+	var all [][]byte
+	for _, r := range rings {
+		m, err := r.lst.NewMemory(bytes)
+		if errors.Is(err, errors.ErrUnsupported) {
+			return nil
+		}
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, m.Close()) })
+		all = append(all, m.Bytes())
+	}
+	return all
 }
 
 func fill(seed uint64, n int) []float32 {

@@ -43,7 +43,13 @@ func (x *exchange) nextPiece(f *flow) bool {
 		switch f.sendStep {
 		case stepHead:
 			f.sendStep = stepRS
+			if f.piece = x.places; len(f.piece) > 0 {
+				return true
+			}
 		case stepRS:
+			if x.hold {
+				return false
+			}
 			if x.rs && x.count[x.me] > 0 && x.contribute(f, x.seg[i], x.seg[i+1]) {
 				return true
 			}

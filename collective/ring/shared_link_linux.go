@@ -110,13 +110,15 @@ func (l *sharedLink) free() (int, error) {
 	return len(l.out.buf) - int(used), nil
 }
 
-func (l *sharedLink) head(n, kind int, addr uint64) error {
+// frame writes a frame; all of it is committed at once, padding included, as the peer consumes it so.
+func (l *sharedLink) frame(n, kind int, addr uint64, body []byte) {
 	var h [frameHead]byte
 	binary.LittleEndian.PutUint32(h[:], uint32(n))
 	binary.LittleEndian.PutUint32(h[4:], uint32(kind))
 	binary.LittleEndian.PutUint64(h[8:], addr)
-	_, err := l.out.write(h[:])
-	return err
+	l.out.place(0, h[:])
+	l.out.place(frameHead, body)
+	l.out.commit(frameHead + len(body) + padding(len(body)))
 }
 
 func padding(n int) int { return -n & (frameHead - 1) }
@@ -127,13 +129,7 @@ func (l *sharedLink) copyIn(b []byte) (int, error) {
 		return 0, err
 	}
 	b = b[:min(len(b), room-frameHead)]
-	if err := l.head(len(b), 0, 0); err != nil {
-		return 0, err
-	}
-	if _, err := l.out.write(b); err != nil {
-		return 0, err
-	}
-	l.out.commit(padding(len(b))) // what stands there does not matter
+	l.frame(len(b), 0, 0, b)
 	return len(b), nil
 }
 
@@ -143,9 +139,9 @@ func (l *sharedLink) lendOut(b []byte) (int, error) {
 		return 0, err
 	}
 	b = b[:min(len(b), maxFrame)]
-	err = l.head(len(b), frameLoan, uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))))
+	l.frame(len(b), frameLoan, uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))), nil)
 	l.owed = l.out.at.tail.Load()
-	return len(b), err
+	return len(b), nil
 }
 
 // settled reports whether all loans were fetched. A peer that is gone fetches nothing more.
@@ -224,6 +220,9 @@ func (l *sharedLink) fetch(p []byte) error {
 			return errLost
 		}
 		return err
+	}
+	if l.remote.over().Load() != 0 { // the lender may have used its memory for something else meanwhile
+		return errLost
 	}
 	l.addr += uint64(len(p))
 	return nil

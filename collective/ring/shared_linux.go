@@ -3,7 +3,6 @@ package ring
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"os"
 	"runtime"
 	"sync"
@@ -17,8 +16,9 @@ import (
 
 // Every process has one memory segment, in which the other members on its host leave bytes for it:
 //
-//	page 0           token (16 bytes); at 64 the bell's count, at 128 whether the owner sleeps
-//	page 1+i         cursors of the pipe from local member i; at 256 whether it can read the owner's memory
+//	page 0           token (16 bytes); at 64 the bell's count, at 128 whether the owner sleeps, at 192 whether its ring is over
+//	page 1           table of the memory that the owner lends (memory_linux.go)
+//	page 2+i         cursors of the pipe from local member i; at 256 whether it can read the owner's memory
 //	then             the pipes' buffers, sharedPipe bytes each
 //
 // It is an anonymous file (memfd) that others open through /proc/PID/fd: nothing stays behind however a process dies. It is sealed
@@ -26,16 +26,18 @@ import (
 const (
 	page       = 4096
 	sharedPipe = 1 << 20
+	pipePages  = 2 // pages before those of pipes
 	seals      = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_SEAL
 )
 
 // segment is one mapped segment.
 type segment struct {
-	mem []byte
-	pid int // the owner's, where it is another member's
+	mem     []byte
+	pid     int       // the owner's, where it is another member's
+	regions []mapping // what it lends, by slot; empty where not mapped yet
 }
 
-func segmentSize(locals int) int { return page + locals*(page+sharedPipe) }
+func segmentSize(locals int) int { return pipePages*page + locals*(page+sharedPipe) }
 
 func (s *segment) bell() (count, asleep *atomic.Uint32) {
 	return (*atomic.Uint32)(unsafe.Pointer(&s.mem[64])), (*atomic.Uint32)(unsafe.Pointer(&s.mem[128]))
@@ -43,19 +45,26 @@ func (s *segment) bell() (count, asleep *atomic.Uint32) {
 
 // pipe is the one from local member i, of so many.
 func (s *segment) pipe(i, locals int) pipe {
-	at := page + locals*page + i*sharedPipe
-	return pipe{(*cursors)(unsafe.Pointer(&s.mem[page+i*page])), s.mem[at : at+sharedPipe : at+sharedPipe]}
+	at := (pipePages+locals)*page + i*sharedPipe
+	return pipe{(*cursors)(unsafe.Pointer(&s.mem[(pipePages+i)*page])), s.mem[at : at+sharedPipe : at+sharedPipe]}
 }
 
 // reads holds 1 when local member i found that it can read the owner's memory.
 func (s *segment) reads(i int) *atomic.Uint32 {
-	return (*atomic.Uint32)(unsafe.Pointer(&s.mem[page+i*page+256]))
+	return (*atomic.Uint32)(unsafe.Pointer(&s.mem[(pipePages+i)*page+256]))
 }
 
+// over holds 1 once the owner's ring is over: what was read from its memory before that was found 0 is what it lent.
+func (s *segment) over() *atomic.Uint32 { return (*atomic.Uint32)(unsafe.Pointer(&s.mem[192])) }
+
 func (s *segment) close() {
-	if s != nil && s.mem != nil {
-		unix.Munmap(s.mem)
-		s.mem = nil
+	if s == nil || s.mem == nil {
+		return
+	}
+	unix.Munmap(s.mem)
+	s.mem = nil
+	for i := range s.regions {
+		s.regions[i].unmap()
 	}
 }
 
@@ -68,6 +77,7 @@ type shared struct {
 	n     int   // members on this host
 	own   *futexBell
 	self  int
+	lent  []*Memory // by slot of the table
 }
 
 // openShared makes the segment, nil where there is nobody to share with or the system has no such memory.
@@ -83,19 +93,12 @@ func openShared(o *Options) *shared {
 	if o.SharedMemory == SharedOff || s.n < 2 {
 		return nil
 	}
-	fd, err := unix.MemfdCreate("ringo", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	size := segmentSize(s.n)
+	fd, err := sealed(size)
 	if err != nil {
 		return nil
 	}
-	size := segmentSize(s.n)
-	err = unix.Ftruncate(fd, int64(size))
-	if err == nil {
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals)
-	}
-	if err == nil {
-		s.mem, err = unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	}
-	if err != nil {
+	if s.mem, err = unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		unix.Close(fd)
 		return nil
 	}
@@ -112,28 +115,19 @@ func (s *shared) offer() shmOffer {
 	return shmOffer{pid: uint32(os.Getpid()), fd: uint32(s.fd), addr: uint64(uintptr(unsafe.Pointer(&s.mem[0]))), token: s.token}
 }
 
-// attach maps another member's segment. It fails where the two do not see each other's processes, as in
-// different containers.
+// attach maps another member's segment.
 func (s *shared) attach(o shmOffer) (*segment, error) {
-	fd, err := unix.Open(fmt.Sprintf("/proc/%d/fd/%d", o.pid, o.fd), unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
+	size := segmentSize(s.n)
+	fd, err := openSealed(o.pid, o.fd, int64(size))
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(fd)
-	var st unix.Stat_t
-	size := segmentSize(s.n)
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, err
-	}
-	have, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
-	if err != nil || have&seals != seals || st.Size != int64(size) {
-		return nil, errors.New("not a member's memory")
-	}
 	mem, err := unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return nil, err
 	}
-	seg := &segment{mem, int(o.pid)}
+	seg := &segment{mem: mem, pid: int(o.pid)}
 	if [16]byte(mem[:16]) != o.token || o.token == [16]byte{} {
 		seg.close()
 		return nil, errors.New("not this member's memory")
@@ -143,6 +137,13 @@ func (s *shared) attach(o shmOffer) (*segment, error) {
 		seg.reads(s.local[s.self]).Store(1)
 	}
 	return seg, nil
+}
+
+// leave tells the others that this process's memory is its own again.
+func (s *shared) leave() {
+	if s != nil {
+		s.over().Store(1)
+	}
 }
 
 func (s *shared) close() {

@@ -18,8 +18,12 @@ type treePlan struct {
 // treeStep is dst = a + b.
 type treeStep struct{ dst, a, b operand }
 
-// operand names a contribution: the part-th subtree of a member; member −1 is the output itself.
-type operand struct{ member, part int }
+// operand names a contribution: the part-th subtree of a member, or a sum on the way that is kept in its stead; member −1 is the
+// output itself.
+type operand struct {
+	member, part int
+	temporary    bool
+}
 
 var output = operand{member: -1}
 
@@ -42,7 +46,7 @@ func planTree(bounds []int, me int) treePlan {
 	leaf := map[[2]int]operand{}
 	for m := range p.count {
 		subtrees(bounds[m], bounds[m+1], func(lo, hi int) {
-			leaf[[2]int{lo, hi}] = operand{m, p.count[m]}
+			leaf[[2]int{lo, hi}] = operand{member: m, part: p.count[m]}
 			p.count[m]++
 		})
 	}
@@ -65,6 +69,7 @@ func planTree(bounds []int, me int) treePlan {
 		case b.member >= 0 && b.member != me:
 			dst = b
 		}
+		dst.temporary = dst != output
 		p.steps = append(p.steps, treeStep{dst, a, b})
 		return dst
 	}

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"ringo/runtime"
+	"ringo/runtime/tensor"
 )
 
 // oneProcess sums lanes like runtime.Step: partial sums wait like the digits of a binary counter.
@@ -47,7 +48,7 @@ func contributions(lanes [][]float32, lo, hi int) [][]float32 {
 // TestReduceTreeGivesTheBitsOfOneProcess draws worlds, lanes and blocks: aligned or not, empty ones among them.
 func TestReduceTreeGivesTheBitsOfOneProcess(t *testing.T) {
 	t.Parallel()
-	rings := map[string][]*Ring{}
+	rings, memory := map[string][]*Ring{}, map[string][][]byte{}
 	for _, v := range variants {
 		for _, n := range []int{1, 2, 3, 4, 7} {
 			rings[fmt.Sprint(v.name, n)] = world(t, n, func(o *Options) {
@@ -56,6 +57,9 @@ func TestReduceTreeGivesTheBitsOfOneProcess(t *testing.T) {
 					v.change(o)
 				}
 			})
+			if n > 1 {
+				memory[fmt.Sprint(v.name, n)] = memories(t, rings[fmt.Sprint(v.name, n)], 33*20_000*4)
+			}
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
@@ -74,6 +78,8 @@ func TestReduceTreeGivesTheBitsOfOneProcess(t *testing.T) {
 			}
 		}
 		slices.Sort(bounds)
+		mem := memory[fmt.Sprint(v.name, n)]
+		placed := mem != nil && rapid.Bool().Draw(t, "in memory")
 		all := make([][]float32, lanes)
 		for l := range all {
 			all[l] = fill(uint64(l+1), elems)
@@ -84,6 +90,14 @@ func TestReduceTreeGivesTheBitsOfOneProcess(t *testing.T) {
 			parts := contributions(all, lo, hi)
 			kept := contributions(all, lo, hi)
 			out := make([]float32, elems)
+			if placed {
+				own := tensor.View[float32](mem[r.Rank()])
+				out = own[:elems]
+				for i, p := range parts {
+					parts[i] = own[i*elems:][:elems]
+					copy(parts[i], p)
+				}
+			}
 			if len(parts) > 0 {
 				out = parts[len(parts)-1]
 				kept = kept[:len(parts)-1]

@@ -104,6 +104,9 @@ type Options struct {
 	Threads int // 0 means one per CPU
 	// Reference runs the plain float64 reference of every op in place of the fast kernels.
 	Reference bool
+	// Memory, where given, maps n zeroed bytes that other workers can reach, and returns what frees them. The CPU keeps gradients that
+	// workers sum there (plan.Program.Flag), so that sums need not move them; after an error they are in its own memory.
+	Memory func(n int) (mem []byte, free func() error, err error)
 }
 
 // factories is the table of backends; filled by init functions only.

@@ -1,0 +1,319 @@
+package ring
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"ringo/runtime/tensor"
+)
+
+// mapped counts the others' memory that a rank has mapped.
+func mapped(r *Ring) (n int) {
+	for _, p := range r.peer {
+		if p != nil && p.remote != nil {
+			for _, g := range p.remote.regions {
+				if g.mem != nil {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}
+
+func twoHosts(o *Options) {
+	for i := range o.Members {
+		o.Members[i].Host = string('a' + rune(i%2))
+	}
+}
+
+// In place or sent, every operation leaves the same bits.
+func TestInPlaceSumsHaveTheBitsOfSentOnes(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*Options){"host": sharedHost, "hosts": twoHosts} {
+		for _, n := range []int{2, 3, 4, 7} {
+			t.Run(fmt.Sprintf("%s/%d", name, n), func(t *testing.T) {
+				t.Parallel()
+				rings := world(t, n, change)
+				const most = 70_001
+				mem := memories(t, rings, 8*most+64)
+				for _, dt := range []tensor.DType{tensor.F32, tensor.F64, tensor.F16, tensor.BF16, tensor.I32} {
+					for _, elems := range []int{1, 255, 5000, most} {
+						for op, call := range map[string]func(r *Ring, b []byte) error{
+							"all-reduce":     func(r *Ring, b []byte) error { return r.AllReduce(b, dt) },
+							"reduce-scatter": func(r *Ring, b []byte) error { return r.ReduceScatter(b, dt) },
+							"all-gather":     func(r *Ring, b []byte) error { return r.AllGather(b, dt) },
+							"broadcast":      func(r *Ring, b []byte) error { return r.Broadcast(n-1, b) },
+						} {
+							sent, placed := make([][]byte, n), make([][]byte, n)
+							for i := range n {
+								sent[i] = tensor.AlignedBytes(elems * dt.Size())
+								vals := make([]float64, elems)
+								for j, v := range fill(uint64(i*7+elems), elems) {
+									vals[j] = float64(v) * 100
+								}
+								tensor.StoreFloat64(sent[i], dt, vals)
+								placed[i] = mem[i][64:][:len(sent[i])]
+								copy(placed[i], sent[i])
+							}
+							each(t, rings, func(r *Ring) error { return call(r, sent[r.Rank()]) })
+							each(t, rings, func(r *Ring) error { return call(r, placed[r.Rank()]) })
+							for i, r := range rings {
+								lo, hi := 0, elems
+								if op == "reduce-scatter" {
+									lo, hi = r.Segment(i, elems)
+								}
+								lo, hi = lo*dt.Size(), hi*dt.Size()
+								require.True(t, slices.Equal(sent[i][lo:hi], placed[i][lo:hi]), "%s of %d × %s, rank %d", op, elems, dt, i)
+							}
+						}
+					}
+				}
+				require.Equal(t, n > 2 || name == "host", mapped(rings[0]) > 0)
+			})
+		}
+	}
+}
+
+func TestInPlaceTreesHaveTheBitsOfSentOnes(t *testing.T) {
+	t.Parallel()
+	for _, bounds := range [][]int{{0, 8, 16}, {0, 5, 16}, {0, 5, 10, 16}, {0, 0, 3, 7}, {0, 1, 2, 7}, {0, 3, 3, 11, 16}, {0, 16, 16, 16}} {
+		t.Run(fmt.Sprint(bounds), func(t *testing.T) {
+			t.Parallel()
+			n := len(bounds) - 1
+			rings := world(t, n, sharedHost)
+			const elems = 40_001
+			mem := memories(t, rings, 4*elems*8)
+			sent, placed := make([][][]float32, n), make([][][]float32, n)
+			outs := [2][][]float32{make([][]float32, n), make([][]float32, n)}
+			for r := range n {
+				k := 0
+				subtrees(bounds[r], bounds[r+1], func(lo, hi int) {
+					v := fill(uint64(lo*31+hi), elems)
+					in := tensor.View[float32](mem[r])[k*elems:][:elems]
+					copy(in, v)
+					sent[r], placed[r] = append(sent[r], v), append(placed[r], in)
+					k++
+				})
+				if k == 0 {
+					outs[0][r], outs[1][r] = make([]float32, elems), tensor.View[float32](mem[r])[:elems]
+					continue
+				}
+				outs[0][r], outs[1][r] = sent[r][k-1], placed[r][k-1] // as training has it: out is the last part
+			}
+			each(t, rings, func(r *Ring) error { return r.ReduceTree(outs[0][r.Rank()], sent[r.Rank()], bounds) })
+			require.Zero(t, mapped(rings[0]))
+			each(t, rings, func(r *Ring) error { return r.ReduceTree(outs[1][r.Rank()], placed[r.Rank()], bounds) })
+			require.Positive(t, mapped(rings[0]))
+			for r := range n {
+				require.Equal(t, outs[0][r], outs[1][r], "rank %d", r)
+				for k := range len(placed[r]) - 1 {
+					require.Equal(t, sent[r][k], placed[r][k], "rank %d: part %d changed", r, k)
+				}
+			}
+		})
+	}
+}
+
+// Where one rank's vector is elsewhere, all send.
+func TestMixedVectorsAreSent(t *testing.T) {
+	t.Parallel()
+	rings := world(t, 3, sharedHost)
+	mem := memories(t, rings, 1<<20)
+	mem[1] = tensor.AlignedBytes(1 << 20)
+	for i, b := range mem {
+		tensor.View[float32](b)[1000] = float32(i + 1)
+	}
+	each(t, rings, func(r *Ring) error { return r.AllReduce(mem[r.Rank()], tensor.F32) })
+	for i, b := range mem {
+		require.Equal(t, float32(6), tensor.View[float32](b)[1000])
+		require.Zero(t, mapped(rings[i]))
+	}
+}
+
+// A worker that was cut off in the middle of a call may write late; the next view's pages are others.
+func TestLateWritesMissTheNextView(t *testing.T) {
+	t.Parallel()
+	var listeners []*Listener
+	var mem []*Memory
+	o := Options{Job: "test", Timeout: 5 * time.Second}
+	for i := range 3 {
+		l, err := Listen("127.0.0.1:0", ListenOptions{})
+		require.NoError(t, err)
+		defer l.Close()
+		m, err := l.NewMemory(3 << 20)
+		require.NoError(t, err)
+		defer m.Close()
+		listeners, mem = append(listeners, l), append(mem, m)
+		o.Members = append(o.Members, Member{ID: fmt.Sprint(i), Addr: l.Addr(), Host: "h"})
+	}
+	join := func(epoch uint64, n int) []*Ring {
+		rings := make([]*Ring, n)
+		errs := make(chan error, n)
+		for i := range n {
+			go func() {
+				mine := o
+				mine.Self, mine.Epoch, mine.Members = i, epoch, o.Members[:n]
+				var err error
+				rings[i], err = listeners[i].Join(context.Background(), mine)
+				errs <- err
+			}()
+		}
+		for range n {
+			require.NoError(t, <-errs)
+		}
+		return rings
+	}
+	old := join(1, 3)
+	each(t, old, func(r *Ring) error { return r.AllReduce(mem[r.Rank()].Bytes(), tensor.F32) })
+	stale := old[2].peer[0].remote.regions[0].mem
+	require.NoError(t, errors.Join(old[0].Close(), old[1].Close()))
+
+	rings := join(2, 2)
+	bytes := mem[0].Bytes()
+	require.Equal(t, make([]byte, 100), bytes[:100], "fresh pages are zeros")
+	for i := range stale[:3<<20] {
+		stale[i] = 0xff // rank 2 does not know yet
+	}
+	each(t, rings, func(r *Ring) error {
+		v := tensor.View[float32](mem[r.Rank()].Bytes())
+		for i := range v {
+			v[i] = float32(i % 1000)
+		}
+		return r.AllReduce(mem[r.Rank()].Bytes(), tensor.F32)
+	})
+	for i, v := range tensor.View[float32](bytes) {
+		if v != float32(2*(i%1000)) {
+			t.Fatalf("element %d is %v, expected %d", i, v, 2*(i%1000))
+		}
+	}
+	// While that ring is open another one must do without memory.
+	third := join(3, 2)
+	each(t, third, func(r *Ring) error { return r.AllReduce(mem[r.Rank()].Bytes(), tensor.F32) })
+	require.Zero(t, mapped(third[0]))
+	for _, r := range append(append(rings, third...), old[2]) {
+		require.NoError(t, r.Close())
+	}
+}
+
+// A member that lies about where its vectors are costs the others one ring, and they send from then on.
+func TestImpossiblePlaces(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(entry []byte){
+		"size":       func(e []byte) { binary.LittleEndian.PutUint64(e[8:], 1<<50) },
+		"descriptor": func(e []byte) { binary.LittleEndian.PutUint32(e, 1<<20) },
+		"token":      func(e []byte) { e[20]++ },
+		"empty":      func(e []byte) { clear(e) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rings := world(t, 2, sharedHost)
+			mem := memories(t, rings, 1<<16)
+			_, ok := rings[0].locate(mem[0])
+			require.True(t, ok)
+			spoil(rings[0].shm.mem[page:][:tableEntry])
+			err := every(rings, func(r *Ring) error { return r.AllReduce(mem[r.Rank()], tensor.F32) })[1]
+			var p *PeerError
+			require.ErrorAs(t, err, &p)
+			require.Equal(t, "w0", p.Peer)
+			require.True(t, rings[1].lst.unmappable)
+		})
+	}
+	rings := world(t, 2, sharedHost)
+	mem := memories(t, rings, 1<<16)
+	each(t, rings, func(r *Ring) error { return r.AllReduce(mem[r.Rank()], tensor.F32) })
+	for _, at := range []place{placeSet | 1<<16, placeSet | 2, placeSet | placeOffset, placeSet | 5<<placeSlot, placeSet | 500<<placeSlot, 0} {
+		_, err := rings[0].peer[1].vector(at, 1<<16, 4)
+		if at == 0 {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorIs(t, err, errPlace, "%x", at)
+	}
+}
+
+func TestNothingLeaksFromMemory(t *testing.T) {
+	before := descriptors(t)
+	for range 20 {
+		l, err := Listen("127.0.0.1:0", ListenOptions{})
+		require.NoError(t, err)
+		m, err := l.NewMemory(5 << 20)
+		require.NoError(t, err)
+		require.NoError(t, errors.Join(m.fill(), m.Close(), m.Close(), l.Close()))
+	}
+	require.LessOrEqual(t, descriptors(t), before+1)
+}
+
+func TestCallsInPlaceAllocateNothing(t *testing.T) {
+	rings := world(t, 2, sharedHost)
+	mem := memories(t, rings, 1<<20)
+	done := make(chan error)
+	go func() {
+		for {
+			if err := rings[1].AllReduce(mem[1], tensor.F32); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	call := func() { require.NoError(t, rings[0].AllReduce(mem[0], tensor.F32)) }
+	call()
+	require.Less(t, testing.AllocsPerRun(50, call), 0.5)
+	rings[0].Abort(nil)
+	require.Error(t, <-done)
+}
+
+// Killed in the middle of a call in place: the others end at once, and the victim's pages stay readable until they leave.
+func TestKilledInPlace(t *testing.T) {
+	t.Parallel()
+	rings, cmd := withProcess(t, 3, sharedHost, fmt.Sprint("RINGO_RING_TEST_MEMORY=", 8<<20))
+	mem := memories(t, rings, 8<<20)
+	ends := make(chan error, len(rings))
+	for i, r := range rings {
+		go func() {
+			for {
+				if err := r.AllReduce(mem[i], tensor.F32); err != nil {
+					ends <- err
+					return
+				}
+			}
+		}()
+	}
+	time.Sleep(200 * time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGKILL))
+	for range rings {
+		var p *PeerError
+		require.ErrorAs(t, <-ends, &p)
+		require.Equal(t, "victim", p.Peer)
+	}
+	require.Equal(t, 2, mapped(rings[0]))
+}
+
+// Frames of odd lengths around and around the pipes: what is consumed, padding included, was committed at once.
+func TestOddFrames(t *testing.T) {
+	t.Parallel()
+	rings := world(t, 2, sharedHost)
+	each(t, rings, func(r *Ring) error {
+		var b [7]byte
+		for i := range 20_000 {
+			mine := b[:1+i%7]
+			mine[0] = byte(i)
+			if r.Rank() == 1 {
+				mine[0] = 0
+			}
+			if err := r.Broadcast(0, mine); err != nil || mine[0] != byte(i) {
+				return fmt.Errorf("call %d: %v, got %v", i, err, mine)
+			}
+		}
+		return nil
+	})
+}
