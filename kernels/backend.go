@@ -134,9 +134,6 @@ func (c *CPU) Compile(p *plan.Program, s backend.Store) (backend.Executable, err
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
 	e.grad = View{graph.Type{DType: tensor.F32, Shape: tensor.Shape{len(e.mem[plan.Grad]) / 4}}, e.mem[plan.Grad]}
-	for b, t := range p.Consts {
-		copy(e.view(plan.Ref{Buf: b, Type: graph.Type{DType: t.DType, Shape: t.Shape}}).Bytes, t.Bytes())
-	}
 	return e, e.bind(c.reference)
 }
 
@@ -164,8 +161,12 @@ func (e *exec) bind(reference bool) error {
 	return nil
 }
 
-// view resolves a reference. A persistent tensor that another program brought is found by name.
+// view resolves a reference. A constant is read where it lies: its part of the arena is never touched. A persistent
+// tensor that another program brought is found by name.
 func (e *exec) view(r plan.Ref) View {
+	if t := e.p.Consts[r.Buf]; t != nil {
+		return View{r.Type, t.Bytes()}
+	}
 	b := e.p.Buffers[r.Buf]
 	if b.Region == plan.Persist {
 		base, ok := e.store.byName[b.Name]

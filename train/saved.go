@@ -18,7 +18,7 @@ type Saved struct {
 
 // OpenSaved verifies a checkpoint (or the newest of a run's folder) and reads all of it but the weights.
 func OpenSaved(path string) (*Saved, error) {
-	c, s, err := openState(path)
+	c, s, err := openState(path, modelFile, stateFile)
 	if err != nil {
 		return nil, err
 	}

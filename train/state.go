@@ -116,8 +116,9 @@ func (t *Trainer) Resume(path string) (notes []string, err error) {
 }
 
 // openState verifies a checkpoint and reads its state.json.
-func openState(path string) (*checkpoint.Checkpoint, *State, error) {
-	c, err := checkpoint.Open(path)
+// Where files are named, only these are hashed beside it.
+func openState(path string, files ...string) (*checkpoint.Checkpoint, *State, error) {
+	c, err := checkpoint.Open(path, files...)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -27,7 +27,7 @@ type Trained struct {
 
 // Open verifies a checkpoint (or the newest of a run's folder) and loads its model onto a device.
 func Open(path, device string, threads int) (_ *Trained, err error) {
-	c, s, err := openState(path)
+	c, s, err := openState(path, modelFile, stateFile)
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func (c *exportCmd) Run(e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	s, closeSource, err := openSource(c.Checkpoint)
+	s, _, closeSource, err := openSource(c.Checkpoint)
 	if err != nil {
 		return err
 	}
@@ -89,32 +89,32 @@ func (c *exportCmd) exporter() (exporter, error) {
 	return x, nil
 }
 
-// openSource opens what --checkpoint names.
-func openSource(path string) (*export.Source, func() error, error) {
+// openSource opens what --checkpoint names; of a folder of Hugging Face's there is no saved run.
+func openSource(path string) (*export.Source, *train.Saved, func() error, error) {
 	if huggingface.Is(path) {
 		f, err := huggingface.Open(path)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
-		return f.Source, f.Close, nil
+		return f.Source, nil, f.Close, nil
 	}
 	saved, err := train.OpenSaved(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	f, err := safetensors.Open(saved.Weights)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	s, err := export.NewSource(saved.Model, f)
 	if err == nil && saved.State.Tokenizer != nil {
 		s.Tokenizer, err = data.OpenTokenizer(*saved.State.Tokenizer)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("checkpoint %s: %w", saved.Dir, err), f.Close())
+		return nil, nil, nil, errors.Join(fmt.Errorf("checkpoint %s: %w", saved.Dir, err), f.Close())
 	}
 	s.Labels, s.Image, s.Table, s.Step, s.SHA256 = saved.State.Labels, saved.State.Image, saved.State.Table, saved.State.Step, saved.SHA256
-	return s, f.Close, nil
+	return s, saved, f.Close, nil
 }
 
 // sizeOf returns the bytes of a file with its data file beside it, or of all files of a folder.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"ringo/export"
 	"ringo/export/onnx"
 	"ringo/export/quant"
+	"ringo/models"
 	"ringo/runtime/backend"
 	"ringo/runtime/tensor"
 	"ringo/train"
@@ -38,7 +40,7 @@ type int8Flags struct {
 	NoSmooth           bool     `help:"Leave SmoothQuant out."`
 	GPTQ               bool     `name:"gptq" help:"Round weights so that the errors of a row make up for one another."`
 	Dynamic            bool     `help:"Take the range of every activation from each batch at run time."`
-	Batches            int      `placeholder:"N" help:"Validation batches of the gate; 0 is all."`
+	Batches            *int     `placeholder:"N" help:"Validation batches of the gate, 0 being all; unless given all, of a language model so many as hold 8,192 tokens."`
 	Set                []string `sep:"none" placeholder:"data.k=v" help:"Override a key of the run's configuration, such as data.path."`
 	deviceFlags
 }
@@ -59,19 +61,25 @@ func (c *exportCmd) exportInt8(e *env) (err error) {
 	if c.Format != "onnx" && c.Format != int8Format {
 		return usage{fmt.Errorf("--int8 --format %s: expected onnx or ringo; a gguf is quantized with --dtype q8_0", c.Format)}
 	}
+	debug.SetGCPercent(20) // the heap is tensors: garbage costs memory, marking costs nothing
 	o := c.options()
 	if err := o.Validate(); err != nil {
 		return usage{err}
 	}
-	if err := errors.Join(c.check(), natural("--batches", c.Batches)); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
-	s, closeSource, err := openSource(c.Checkpoint)
+	if c.Batches != nil {
+		if err := natural("--batches", *c.Batches); err != nil {
+			return err
+		}
+	}
+	s, saved, closeSource, err := openSource(c.Checkpoint)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	run, learn, valid, err := c.dataOf(s)
+	run, learn, valid, err := c.dataOf(saved)
 	if err != nil {
 		return err
 	}
@@ -91,12 +99,9 @@ func (c *exportCmd) exportInt8(e *env) (err error) {
 	if err := c.knownLayers(inf, o.KeepFloat); err != nil {
 		return err
 	}
-	gate := quant.Gate{MaxDrop: c.MaxDrop, KeepAuto: c.KeepFloat == "auto", Batches: c.Batches, Rows: 64}
-	if gate.MaxDrop < 0 {
-		gate.MaxDrop = quant.DefaultMaxDrop(s.Model.Language())
-	}
+	gate := c.gate(s.Model)
 	if s.Model.Language() {
-		gate.Rows, o.Rows = max(1, min(evalRows, 4096/s.Model.Context)), 8 // logits of so many tokens are in memory at once
+		o.Rows = 8
 	}
 	o.Progress = progressTo(e.err)
 	m, report, err := quant.Checked(b, inf, learn, valid, o, gate)
@@ -112,11 +117,31 @@ func (c *exportCmd) exportInt8(e *env) (err error) {
 	return c.writeInt8(e, s, m, report, run)
 }
 
+// gateTokens is how many tokens of validation text judge a language model; evalBytes bounds the logits of a batch.
+const (
+	gateTokens = 8192
+	evalBytes  = 128 << 20
+)
+
+func (f int8Flags) gate(m *models.Model) quant.Gate {
+	g := quant.Gate{MaxDrop: f.MaxDrop, KeepAuto: f.KeepFloat == "auto", Rows: 64}
+	if g.MaxDrop < 0 {
+		g.MaxDrop = quant.DefaultMaxDrop(m.Language())
+	}
+	if m.Language() {
+		g.Rows = max(1, min(evalRows, 4096/m.Context, evalBytes/(4*m.Vocab*m.Context)))
+		g.Batches = (gateTokens + g.Rows*m.Context - 1) / (g.Rows * m.Context)
+	}
+	if f.Batches != nil {
+		g.Batches = *f.Batches
+	}
+	return g
+}
+
 // dataOf opens the data sets of the run that the checkpoint is from; run is its configuration.
-func (c *exportCmd) dataOf(s *export.Source) (run string, learn, valid data.Dataset, err error) {
-	saved, err := train.OpenSaved(c.Checkpoint)
-	if err != nil {
-		return "", nil, nil, fmt.Errorf("int8: no calibration data: ranges of activations are measured on the samples of a run's data set: %w", err)
+func (c *exportCmd) dataOf(saved *train.Saved) (run string, learn, valid data.Dataset, err error) {
+	if saved == nil {
+		return "", nil, nil, fmt.Errorf("int8: no calibration data: ranges of activations are measured on the samples of a run's data set, and %s is a folder of Hugging Face's, which names none; train it with ringo first", c.Checkpoint)
 	}
 	cfg, err := config.Parse("the checkpoint's configuration", []byte(saved.State.Config), nil, c.Set)
 	if err != nil {

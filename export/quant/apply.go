@@ -131,17 +131,28 @@ func biasScale(in Range, d tensor.DType, ws *tensor.Tensor) *tensor.Tensor {
 	return out
 }
 
-// Model is a quantized model: the float one it came from, the recipe, and the tensors that replace float weights.
+// Model is a quantized model: the float one it came from, the recipe, and what takes the place of float weights.
 type Model struct {
 	Float   *export.Inference
 	Recipe  *Recipe
-	Tensors export.Tensors // int8Name, scaleName, int32Name; SmoothQuant's changed float parameters under their own names
+	Tensors export.Tensors            // int8Name, scaleName, int32Name; SmoothQuant's norms under their own names
+	Scaled  map[string]channelScaling // SmoothQuant's changes of weights, for layers that stay float
 }
+
+// channelScaling multiplies slice k along an axis of a weight by scales[k].
+type channelScaling struct {
+	axis   int
+	shape  tensor.Shape
+	scales []float64
+}
+
+// weights are the float weights with SmoothQuant's changes, and the tensors that take their place.
+func (m *Model) weights() export.Weights { return overlay{m.Float.Weights, m.Tensors, m.Scaled} }
 
 // Inference is the model in QDQ form.
 func (m *Model) Inference() *export.Inference {
 	out := *m.Float
-	out.Weights = overlay{m.Float.Weights, m.Tensors}
+	out.Weights = m.weights()
 	out.Build = func(batch, seq int) (*graph.Graph, error) {
 		g, err := m.Float.Build(batch, seq)
 		if err != nil {
@@ -152,15 +163,29 @@ func (m *Model) Inference() *export.Inference {
 	return &out
 }
 
-// overlay reads tensors before the weights below them.
+// overlay reads tensors before the weights below them, and scales some of these.
 type overlay struct {
 	export.Weights
-	over export.Tensors
+	over   export.Tensors
+	scaled map[string]channelScaling
 }
+
+// Tensor returns a tensor that is in memory, nil where Read must fetch it. It is not to be written to.
+func (o overlay) Tensor(name string) *tensor.Tensor { return o.over[name] }
 
 func (o overlay) Read(name string, dst []byte) error {
 	if o.over[name] != nil {
 		return o.over.Read(name, dst)
 	}
-	return o.Weights.Read(name, dst)
+	if err := o.Weights.Read(name, dst); err != nil {
+		return err
+	}
+	if s, ok := o.scaled[name]; ok {
+		t, err := tensor.FromBytes(tensor.F32, s.shape, dst)
+		if err != nil {
+			return err
+		}
+		multiplyChannels(t, s.axis, s.scales, false)
+	}
+	return nil
 }

@@ -3,20 +3,17 @@ package quant
 import (
 	"errors"
 	"fmt"
-	"math"
+	"runtime"
+	"sync"
 
 	"ringo/data"
 	"ringo/export"
-	"ringo/runtime/backend"
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
 
-// sampleRows bounds the rows of a layer's input that are kept to measure its error with.
-const sampleRows = 1024
-
 // batchTokens bounds the tokens of one calibration batch: the inputs of all layers are in memory together.
-const batchTokens = 2048
+const batchTokens = 512
 
 // batch is the number of samples in a calibration batch.
 func (o Options) batch(inf *export.Inference, ds data.Dataset) int {
@@ -27,150 +24,151 @@ func (o Options) batch(inf *export.Inference, ds data.Dataset) int {
 	return rows
 }
 
-// observed is what calibration saw of one activation.
-type observed struct {
-	histogram
-	channels []float64      // largest magnitude along the last axis, of matrix products' inputs
-	sample   *tensor.Tensor // the values of one batch
-}
-
 // observations are by layer: its input, and its result behind its relu where a convolution gives one.
 type observations struct {
 	layers []Layer
+	nodes  []*graph.Node
 	in     []*observed
 	out    []*observed // nil where the result is not quantized for itself
 }
 
-// collect runs the float model over calibration batches, twice: for the limits, then for the distributions.
-func collect(b backend.Backend, inf *export.Inference, ds data.Dataset, o Options) (*observations, error) {
-	rows := o.batch(inf, ds)
-	batches, err := data.NewBatches(ds, rows)
+// collector runs the float model over calibration batches, twice: limits takes the limits of all activations, count
+// then their distributions between them.
+type collector struct {
+	*observations
+	p       *program
+	batches *data.Batches
+	rows    int
+	take    int // batches, evenly spread over the data
+	done    int
+	o       Options
+	buffers chan []byte
+}
+
+func newCollector(f *floatModel, ds data.Dataset, o Options) (*collector, error) {
+	c := &collector{observations: &observations{}, rows: o.batch(f.Inference, ds), o: o}
+	var err error
+	if c.batches, err = data.NewBatches(ds, c.rows); err != nil {
+		return nil, err
+	}
+	c.take = min(o.Batches, c.batches.Len())
+	g, err := f.Build(c.rows, f.MaxSeq)
 	if err != nil {
 		return nil, err
 	}
-	g, err := inf.Build(rows, inf.MaxSeq)
-	if err != nil {
-		return nil, err
-	}
-	obs := &observations{}
-	var nodes []*graph.Node
-	obs.layers, nodes = findLayers(g)
-	if len(obs.layers) == 0 {
+	c.layers, c.nodes = findLayers(g)
+	if len(c.layers) == 0 {
 		return nil, fmt.Errorf("int8: the model has no matrix product or convolution with a weight, so there is nothing to quantize")
 	}
 	read := readers(g)
 	g.Outputs = nil
-	for i, n := range nodes {
+	for i, n := range c.nodes {
 		g.Output(fmt.Sprint("in", i), n.In[0])
-		obs.in, obs.out = append(obs.in, newObserved()), append(obs.out, nil)
+		c.in, c.out = append(c.in, newObserved(o)), append(c.out, nil)
 		if n.Op.Name == "conv2d" {
-			obs.out[i] = newObserved()
+			c.out[i] = newObserved(o)
 			g.Output(fmt.Sprint("out", i), behindRelu(read, n.Out[0]))
 		}
 	}
-	p, err := compile(b, g, inf.Weights, "in-place")
-	if err != nil {
+	if c.p, err = f.compile(g, "in-place"); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, p.Close()) }()
-	take := min(o.Batches, batches.Len())
-	for pass := range 2 {
-		for i := range take {
-			o.progress("calibrating", pass*take+i, 2*take)
-			fields, valid, err := batches.Read(i * batches.Len() / take)
-			if err != nil {
-				return nil, err
-			}
-			if err := p.feed(fieldNames(batches), fields); err != nil {
-				return nil, err
-			}
-			if err := p.run(); err != nil {
-				return nil, err
-			}
-			if err := obs.add(p, pass, valid, rows); err != nil {
-				return nil, err
-			}
+	c.buffers = make(chan []byte, runtime.GOMAXPROCS(0))
+	for range cap(c.buffers) {
+		c.buffers <- nil
+	}
+	return c, nil
+}
+
+func (c *collector) Close() error { return c.p.Close() }
+
+func (c *collector) limits() error {
+	return c.each(func(x *observed, v []float32, t *tensor.Tensor, l Layer) error { return x.limit(v, t, l) })
+}
+
+func (c *collector) count() error {
+	return c.each(func(x *observed, v []float32, _ *tensor.Tensor, _ Layer) error {
+		x.add(v)
+		return nil
+	})
+}
+
+// each runs the model on every batch and calls see with the values that it gave every observed activation.
+func (c *collector) each(see func(x *observed, v []float32, t *tensor.Tensor, l Layer) error) error {
+	names := fieldNames(c.batches)
+	for i := range c.take {
+		c.o.progress("calibrating", c.done, 2*c.take)
+		c.done++
+		fields, valid, err := c.batches.Read(i * c.batches.Len() / c.take)
+		if err != nil {
+			return err
+		}
+		if err := c.p.feed(names, fields); err != nil {
+			return err
+		}
+		if err := c.p.run(); err != nil {
+			return err
+		}
+		if err := c.outputs(valid, see); err != nil {
+			return err
 		}
 	}
-	o.progress("calibrating", 2*take, 2*take)
-	return obs, err
+	c.o.progress("calibrating", c.done, 2*c.take)
+	return nil
+}
+
+// outputs shows one batch's activations, of which the first valid rows are samples. The device is read by one
+// goroutine, as it must be; what it gave is looked at by as many as there are CPUs.
+func (c *collector) outputs(valid int, see func(x *observed, v []float32, t *tensor.Tensor, l Layer) error) error {
+	var wait sync.WaitGroup
+	failed := make([]error, 2*len(c.layers))
+	for i := range failed {
+		l, x, name := c.layers[i/2], c.in[i/2], fmt.Sprint("in", i/2)
+		if i%2 == 1 {
+			x, name = c.out[i/2], fmt.Sprint("out", i/2)
+		}
+		if x == nil {
+			continue
+		}
+		t, buffer, err := c.fetch(name, <-c.buffers)
+		if err != nil {
+			failed[i] = err
+			c.buffers <- buffer
+			break
+		}
+		wait.Go(func() {
+			v := tensor.Data[float32](t)
+			if t.Shape.Size()%c.rows == 0 {
+				v = v[:len(v)/c.rows*valid]
+			}
+			failed[i] = see(x, v, t, l)
+			c.buffers <- buffer
+		})
+	}
+	wait.Wait()
+	return errors.Join(failed...)
+}
+
+// fetch reads an output into a buffer that it makes larger where it must.
+func (c *collector) fetch(name string, buffer []byte) (*tensor.Tensor, []byte, error) {
+	r, ok := c.p.Program().Outputs[name]
+	if !ok {
+		return nil, buffer, fmt.Errorf("int8: the program has no output %q", name)
+	}
+	n := r.Type.Bytes()
+	if len(buffer) < n {
+		buffer = tensor.AlignedBytes(n)
+	}
+	t, err := tensor.FromBytes(r.Type.DType, r.Type.Shape, buffer[:n:n])
+	if err != nil {
+		return nil, buffer, err
+	}
+	return t, buffer, c.p.Fetch(name, t.Bytes())
 }
 
 func fieldNames(b *data.Batches) (out []string) {
 	for _, f := range b.Fields() {
 		out = append(out, f.Name)
 	}
-	return out
-}
-
-func newObserved() *observed {
-	return &observed{histogram: histogram{lo: math.Inf(1), hi: math.Inf(-1)}}
-}
-
-// add takes the outputs of one batch, of which the first valid rows are samples.
-func (o *observations) add(p *program, pass, valid, rows int) error {
-	for i := range o.layers {
-		for name, x := range map[string]*observed{fmt.Sprint("in", i): o.in[i], fmt.Sprint("out", i): o.out[i]} {
-			if x == nil {
-				continue
-			}
-			t, err := p.fetch(name)
-			if err != nil {
-				return err
-			}
-			v := tensor.Data[float32](t)
-			if rows > 0 && t.Shape.Size()%rows == 0 {
-				v = v[:len(v)/rows*valid]
-			}
-			if err := x.see(v, t, pass, o.layers[i]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// most bounds the values of one batch that a histogram counts.
-const most = 1 << 20
-
-func (x *observed) see(v []float32, t *tensor.Tensor, pass int, l Layer) error {
-	if pass == 1 {
-		x.histogram.add(v, 1+len(v)/most)
-		return nil
-	}
-	for _, f := range v {
-		if f-f != 0 {
-			return fmt.Errorf("int8: layer %q meets %v on calibration data: the model is broken; export an earlier checkpoint", l.Weight, f)
-		}
-		x.lo, x.hi = min(x.lo, float64(f)), max(x.hi, float64(f))
-	}
-	if l.Op == "matmul" {
-		k := t.Shape[len(t.Shape)-1]
-		if x.channels == nil {
-			x.channels = make([]float64, k)
-		}
-		for i, f := range v {
-			x.channels[i%k] = max(x.channels[i%k], math.Abs(float64(f)))
-		}
-	}
-	if x.sample == nil {
-		x.sample = someRows(t)
-	}
-	return nil
-}
-
-// someRows keeps whole samples of t, as many as give about sampleRows rows of a matrix or pixels of an image.
-func someRows(t *tensor.Tensor) *tensor.Tensor {
-	per := 1
-	switch len(t.Shape) {
-	case 3:
-		per = t.Shape[1]
-	case 4:
-		per = t.Shape[2] * t.Shape[3]
-	}
-	shape := t.Shape.Clone()
-	shape[0] = min(shape[0], max(1, sampleRows/per))
-	out := tensor.New(t.DType, shape...)
-	copy(out.Bytes(), t.Bytes())
 	return out
 }

@@ -22,11 +22,18 @@ type Score struct {
 	Samples    int           `json:"samples"`
 	Latency    time.Duration `json:"latency_ns"` // of one batch, the shortest of the run
 	Batch      int           `json:"batch"`
+
+	parts []float64 // of each batch: the sum of losses or of right answers, whatever the model is judged by
+	sizes []int     // samples in each
 }
 
 // Evaluate scores an inference form with its logits' cross-entropy, over limit batches spread evenly, or all where
 // limit is 0.
-func Evaluate(b backend.Backend, inf *export.Inference, ds data.Dataset, rows, limit int, progress func(done, total int)) (s Score, err error) {
+func Evaluate(b backend.Backend, inf *export.Inference, ds data.Dataset, rows, limit int, progress func(done, total int)) (Score, error) {
+	return evaluate(inf, ds, rows, limit, progress, func(g *graph.Graph) (*program, error) { return compile(b, g, inf.Weights) })
+}
+
+func evaluate(inf *export.Inference, ds data.Dataset, rows, limit int, progress func(done, total int), compile func(*graph.Graph) (*program, error)) (s Score, err error) {
 	language := inf.MaxSeq > 0
 	rows = min(rows, ds.Len())
 	batches, err := data.NewBatches(ds, rows)
@@ -41,7 +48,7 @@ func Evaluate(b backend.Backend, inf *export.Inference, ds data.Dataset, rows, l
 	if err := score(g, names[len(names)-1], language); err != nil {
 		return s, err
 	}
-	p, err := compile(b, g, inf.Weights)
+	p, err := compile(g)
 	if err != nil {
 		return s, err
 	}
@@ -70,14 +77,17 @@ func Evaluate(b backend.Backend, inf *export.Inference, ds data.Dataset, rows, l
 		if err != nil {
 			return s, err
 		}
-		loss += mean * float64(valid)
+		part := mean * float64(valid)
+		loss += part
 		if !language {
 			hits, err := p.scalar(models.Correct)
 			if err != nil {
 				return s, err
 			}
 			correct += hits
+			part = hits
 		}
+		s.parts, s.sizes = append(s.parts, part), append(s.sizes, valid)
 		if progress != nil {
 			progress(i+1, take)
 		}
@@ -92,6 +102,20 @@ func Evaluate(b backend.Backend, inf *export.Inference, ds data.Dataset, rows, l
 		return s, fmt.Errorf("int8: the validation loss is %v: the model is broken; export an earlier checkpoint", s.Loss)
 	}
 	return s, nil
+}
+
+// difference returns how far the mean of what two models are judged by, on the same batches, is apart, and the standard
+// error of that: with d[i] the mean difference in batch i of n, √(Σ(d[i] − d̄)²/(n−1)/n), weighed by samples.
+func (s Score) difference(t Score) (mean, deviation float64) {
+	n := float64(len(s.parts))
+	for i := range s.parts {
+		mean += (s.parts[i] - t.parts[i]) / float64(s.Samples)
+	}
+	for i := range s.parts {
+		d := (s.parts[i]-t.parts[i])/float64(s.sizes[i]) - mean
+		deviation += d * d * float64(s.sizes[i]) / float64(s.Samples)
+	}
+	return mean, math.Sqrt(deviation / max(1, n-1))
 }
 
 func (p *program) scalar(name string) (float64, error) {

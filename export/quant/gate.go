@@ -3,11 +3,13 @@ package quant
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"ringo/data"
 	"ringo/export"
 	"ringo/runtime/backend"
+	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
 
@@ -36,7 +38,8 @@ type Report struct {
 	Int8        Score   `json:"int8"`
 	FloatBytes  int64   `json:"float_weight_bytes"`
 	Int8Bytes   int64   `json:"int8_weight_bytes"`
-	Drop        float64 `json:"drop"` // in Unit; negative where the integer model is better
+	Drop        float64 `json:"drop"`                // in Unit; negative where the integer model is better
+	Deviation   float64 `json:"drop_standard_error"` // of Drop, from the spread over batches
 	Unit        string  `json:"unit"`
 	MaxDrop     float64 `json:"max_drop"`
 	Passed      bool    `json:"passed"`
@@ -64,19 +67,29 @@ func Checked(b backend.Backend, inf *export.Inference, learn, valid data.Dataset
 	if valid == nil || valid.Len() == 0 {
 		return nil, nil, errors.New("int8: no validation data: the gate compares float and int8 on it; name a data set with --set data.test=…")
 	}
-	evaluate := func(what string, inf *export.Inference) (Score, error) {
-		return Evaluate(b, inf, valid, g.Rows, g.Batches, func(done, total int) { o.progress(what, done, total) })
-	}
-	m, err := Quantize(b, inf, learn, o)
-	if err != nil {
+	if err := o.check(learn); err != nil {
 		return nil, nil, err
 	}
-	r := &Report{MaxDrop: g.MaxDrop, Method: o.Method, Activations: m.Recipe.Activation, Smooth: o.Smooth, GPTQ: o.GPTQ, Dynamic: o.Dynamic, Device: b.Describe()}
-	if r.Float, err = evaluate("evaluating float", inf); err != nil {
+	r := &Report{MaxDrop: g.MaxDrop, Method: o.Method, Activations: o.Activation.String(), Smooth: o.Smooth, GPTQ: o.GPTQ, Dynamic: o.Dynamic, Device: b.Describe()}
+	said := func(what string) func(done, total int) {
+		return func(done, total int) { o.progress(what, done, total) }
+	}
+	f := openFloat(b, inf) // its weights leave memory before the integer model is made
+	score, err := evaluate(inf, valid, g.Rows, g.Batches, said("evaluating float"), func(g *graph.Graph) (*program, error) { return f.compile(g) })
+	var obs *observations
+	var m *Model
+	if err == nil {
+		obs, m, err = f.calibrate(learn, o)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, nil, err
 	}
-	for {
-		if r.Int8, err = evaluate("evaluating int8", m.Inference()); err != nil {
+	if err := m.choose(b, obs, o); err != nil {
+		return nil, nil, err
+	}
+	debug.FreeOSMemory() // what was read to round weights leaves before packed ones come
+	for r.Float = score; ; {
+		if r.Int8, err = Evaluate(b, m.Inference(), valid, g.Rows, g.Batches, said("evaluating int8")); err != nil {
 			return nil, nil, err
 		}
 		r.judge(inf.MaxSeq > 0)
@@ -98,7 +111,8 @@ func Checked(b backend.Backend, inf *export.Inference, learn, valid data.Dataset
 }
 
 func (r *Report) judge(language bool) {
-	r.Drop, r.Unit = 100*(r.Float.Accuracy-r.Int8.Accuracy), "points of accuracy"
+	mean, deviation := r.Float.difference(r.Int8)
+	r.Drop, r.Deviation, r.Unit = 100*mean, 100*deviation, "points of accuracy"
 	if language {
 		r.Drop, r.Unit = 100*(r.Int8.Perplexity/r.Float.Perplexity-1), "% of perplexity"
 	}

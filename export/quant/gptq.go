@@ -14,6 +14,9 @@ import (
 // with more round to nearest.
 const gptqMost = 4096
 
+// gptqPatches bounds the patches of images that second moments are estimated from.
+const gptqPatches = 4096
+
 // gptq returns the rounding of Frantar et al. 2023 (algorithm 1): inputs of a layer are rounded one after the other, and
 // the error of each is made up for in those that follow, by the inverse of H = 2·XᵀX of the layer's inputs X:
 //
@@ -71,7 +74,7 @@ func inputRows(sample *tensor.Tensor, n *graph.Node, k int) []float64 {
 	if err != nil {
 		return nil
 	}
-	count := min(xs[0]*y[2]*y[3], 4*sampleRows)
+	count := min(xs[0]*y[2]*y[3], gptqPatches)
 	out := make([]float64, count*k)
 	for p := range count {
 		col, row, img := p%y[3], p/y[3]%y[2], p/(y[2]*y[3])

@@ -15,7 +15,7 @@ type bench struct {
 	node    *graph.Node
 	sample  *tensor.Tensor
 	weights export.Weights
-	float   []float64
+	float   *tensor.Tensor
 }
 
 // benchResults bounds the results of a layer that is measured alone.
@@ -44,7 +44,7 @@ func (b *bench) graph() (*graph.Graph, error) {
 	})
 }
 
-func (b *bench) run(g *graph.Graph, w export.Weights) (y []float64, err error) {
+func (b *bench) run(g *graph.Graph, w export.Weights) (y *tensor.Tensor, err error) {
 	p, err := compile(b.device, g, w)
 	if err != nil {
 		return nil, err
@@ -56,11 +56,7 @@ func (b *bench) run(g *graph.Graph, w export.Weights) (y []float64, err error) {
 	if err := p.run(); err != nil {
 		return nil, err
 	}
-	t, err := p.fetch("y")
-	if err != nil {
-		return nil, err
-	}
-	return t.Float64s(), nil
+	return p.fetch("y")
 }
 
 // reference computes the float result that errors are measured against.
@@ -82,13 +78,15 @@ func (b *bench) measured(l Layer, r *Recipe, tensors export.Tensors) (float64, e
 	if g, err = Apply(g, &Recipe{Format: r.Format, Activation: r.Activation, Layers: []Layer{l}}, tensors); err != nil {
 		return 0, err
 	}
-	y, err := b.run(g, overlay{b.weights, tensors})
+	y, err := b.run(g, overlay{b.weights, tensors, nil})
 	if err != nil {
 		return 0, err
 	}
 	var wrong, all float64
-	for i, want := range b.float {
-		wrong += (y[i] - want) * (y[i] - want)
+	got := tensor.Data[float32](y)
+	for i, v := range tensor.Data[float32](b.float) {
+		want, d := float64(v), float64(got[i])-float64(v)
+		wrong += d * d
 		all += want * want
 	}
 	if all == 0 {

@@ -22,14 +22,9 @@ func Freeze(g *graph.Graph, w export.Weights) error {
 				left = append(left, v) // a cache: running statistics are vectors
 				continue
 			}
-			t := tensor.New(v.DType, v.Shape...)
-			if err := w.Read(v.Node.Name, t.Bytes()); err != nil {
+			t, err := constant(w, v)
+			if err != nil {
 				return nil, err
-			}
-			if v.DType == tensor.F32 {
-				if err := export.Finite(v.Node.Name, t.Bytes()); err != nil {
-					return nil, err
-				}
 			}
 			v.Node.Op, v.Node.Attrs = row, graph.Const{Value: t}
 		}
@@ -43,10 +38,32 @@ func Freeze(g *graph.Graph, w export.Weights) error {
 	return err
 }
 
+// inMemory are weights of which some need not be read into memory again.
+type inMemory interface {
+	Tensor(name string) *tensor.Tensor
+}
+
+// constant returns the contents of a parameter or state.
+func constant(w export.Weights, v *graph.Value) (*tensor.Tensor, error) {
+	if m, ok := w.(inMemory); ok {
+		if t := m.Tensor(v.Node.Name); t != nil && t.DType == v.DType && t.Shape.Equal(v.Shape) {
+			return t, nil
+		}
+	}
+	t := tensor.New(v.DType, v.Shape...)
+	if err := w.Read(v.Node.Name, t.Bytes()); err != nil {
+		return nil, err
+	}
+	if v.DType == tensor.F32 {
+		return t, export.Finite(v.Node.Name, t.Bytes())
+	}
+	return t, nil
+}
+
 // program is a compiled graph that is fed and read by name.
 type program struct {
 	backend.Executable
-	store backend.Store
+	store backend.Store // nil where others own it
 }
 
 // compile freezes a graph and binds it to a device.
@@ -82,7 +99,13 @@ func (p *program) fetch(name string) (*tensor.Tensor, error) {
 	return t, p.Fetch(name, t.Bytes())
 }
 
-func (p *program) Close() error { return errors.Join(p.Executable.Close(), p.store.Close()) }
+func (p *program) Close() error {
+	err := p.Executable.Close()
+	if p.store != nil {
+		err = errors.Join(err, p.store.Close())
+	}
+	return err
+}
 
 // feed gives a program those fields of a batch that it reads.
 func (p *program) feed(names []string, fields [][]byte) error {

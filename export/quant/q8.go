@@ -37,7 +37,7 @@ func WeightOnly(inf *export.Inference) (*export.Inference, error) {
 		}
 	}
 	out := *inf
-	out.Weights = overlay{inf.Weights, over}
+	out.Weights = overlay{inf.Weights, over, nil}
 	return &out, nil
 }
 

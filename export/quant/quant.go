@@ -1,7 +1,9 @@
 package quant
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"ringo/data"
@@ -56,51 +58,81 @@ func (o Options) progress(what string, done, total int) {
 // Quantize calibrates a float model on samples of ds and returns its integer form. The model's weights are read, not
 // changed. Errors are one sentence for the user.
 func Quantize(b backend.Backend, inf *export.Inference, ds data.Dataset, o Options) (*Model, error) {
-	if err := o.Validate(); err != nil {
+	if err := o.check(ds); err != nil {
 		return nil, err
+	}
+	f := openFloat(b, inf)
+	obs, m, err := f.calibrate(ds, o)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	return m, m.choose(b, obs, o)
+}
+
+func (o Options) check(ds data.Dataset) error {
+	if err := o.Validate(); err != nil {
+		return err
 	}
 	if ds == nil || ds.Len() == 0 {
-		return nil, fmt.Errorf("int8: no calibration data: ranges of activations are measured on samples; name a data set with --set data.path=…")
+		return fmt.Errorf("int8: no calibration data: ranges of activations are measured on samples; name a data set with --set data.path=…")
 	}
-	obs, err := collect(b, inf, ds, o)
+	return nil
+}
+
+// calibrate observes a float model's activations on samples of ds. The model that it returns has SmoothQuant's changes,
+// and no ranges yet.
+func (f *floatModel) calibrate(ds data.Dataset, o Options) (_ *observations, _ *Model, err error) {
+	c, err := newCollector(f, ds, o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	m := &Model{Float: inf, Tensors: export.Tensors{}, Recipe: &Recipe{Format: recipeFormat, Activation: o.Activation.String(), Layers: obs.layers}}
-	nodes, err := layerNodes(inf, o.batch(inf, ds))
-	if err != nil {
-		return nil, err
+	defer func() { err = errors.Join(err, c.Close()) }()
+	m := &Model{Float: f.Inference, Tensors: export.Tensors{}, Scaled: map[string]channelScaling{},
+		Recipe: &Recipe{Format: recipeFormat, Activation: o.Activation.String(), Layers: c.layers}}
+	if err := c.limits(); err != nil {
+		return nil, nil, err
 	}
 	if o.Smooth && len(o.Ranges) == 0 { // trained ranges are those of the norms as they are
-		if err := m.smooth(b, obs, nodes, o); err != nil {
-			return nil, err
-		}
-		if len(m.Tensors) > 0 { // the activations behind the norms are others now
-			smoothed := *inf
-			smoothed.Weights = m.weights()
-			if obs, err = collect(b, &smoothed, ds, o); err != nil {
-				return nil, err
-			}
+		if err := m.smooth(f.device, c.observations, o); err != nil {
+			return nil, nil, err
 		}
 	}
+	return c.observations, m, c.count()
+}
+
+// choose fixes the ranges of all activations and rounds the weights.
+func (m *Model) choose(b backend.Backend, obs *observations, o Options) error {
+	var again []*rounder
 	for i := range m.Recipe.Layers {
 		o.progress("choosing ranges", i, len(m.Recipe.Layers))
 		l := &m.Recipe.Layers[i]
 		l.Dynamic, l.Float = o.Dynamic, slices.Contains(o.KeepFloat, l.Weight)
-		if err := m.chooseRange(b, l, obs.in[i], nodes[i], o); err != nil {
-			return nil, err
+		w, err := m.chooseRange(b, l, obs.in[i], obs.nodes[i], o)
+		if err != nil {
+			return err
 		}
+		if !l.Integer || l.Float { // what the layer's tensors are does not hang on the range
+			w = nil
+		}
+		again = append(again, w)
 		if x := obs.out[i]; x != nil {
 			r, err := x.calibrated(fixed(o.Method), o.Percentile)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			l.Out = &r
 		}
 	}
-	o.progress("choosing ranges", len(nodes), len(nodes))
-	m.widenShared(inf, o.batch(inf, ds))
-	return m, m.refresh(obs, nodes, o)
+	o.progress("choosing ranges", len(again), len(again))
+	m.widenShared()
+	for i, w := range again {
+		if w != nil {
+			if err := w.quantize(&m.Recipe.Layers[i], o.Activation, m.Tensors); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // fixed is the calibration of results that are not any layer's input.
@@ -111,20 +143,9 @@ func fixed(method string) string {
 	return method
 }
 
-func layerNodes(inf *export.Inference, rows int) ([]*graph.Node, error) {
-	g, err := inf.Build(rows, inf.MaxSeq)
-	if err != nil {
-		return nil, err
-	}
-	_, nodes := findLayers(g)
-	return nodes, nil
-}
-
-// weights are the float weights with SmoothQuant's changes.
-func (m *Model) weights() export.Weights { return overlay{m.Float.Weights, m.Tensors} }
-
 // chooseRange tries the calibrations that o allows and keeps the one whose integer layer comes closest to the float one.
-func (m *Model) chooseRange(b backend.Backend, l *Layer, x *observed, n *graph.Node, o Options) error {
+// The layer's tensors are among the model's then, unless it stays float.
+func (m *Model) chooseRange(b backend.Backend, l *Layer, x *observed, n *graph.Node, o Options) (*rounder, error) {
 	if r, ok := o.Ranges[l.Weight]; ok && !l.Dynamic {
 		x = &observed{histogram: histogram{lo: r.Lo, hi: r.Hi}, sample: x.sample}
 		o.Method = "minmax"
@@ -137,19 +158,27 @@ func (m *Model) chooseRange(b backend.Backend, l *Layer, x *observed, n *graph.N
 	if l.Dynamic {
 		candidates = candidates[:1]
 	}
-	at := &bench{device: b, node: n, sample: fewer(x.sample, n), weights: m.weights()}
+	var round func(*tensor.Tensor, int, []float32) (*tensor.Tensor, error)
+	if o.GPTQ && !l.Float {
+		round = gptq(x.sample, n)
+	}
+	w, err := newRounder(l, m.weights(), n.In[1].Shape, round)
+	if err != nil {
+		return nil, err
+	}
+	at := &bench{device: b, node: n, sample: fewer(x.sample, n), weights: overlay{m.weights(), export.Tensors{l.Weight: w.weight}, nil}}
 	if err := at.reference(); err != nil {
-		return err
+		return nil, err
 	}
 	l.Error = -1
-	seen := map[Range]bool{}
+	best, seen := export.Tensors{}, map[Range]bool{}
 	for _, method := range candidates {
 		if method == "auto" {
 			method = "minmax"
 		}
 		r, err := x.calibrated(method, o.Percentile)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if key := (Range{Lo: r.Lo, Hi: r.Hi}); seen[key] {
 			continue
@@ -158,23 +187,26 @@ func (m *Model) chooseRange(b backend.Backend, l *Layer, x *observed, n *graph.N
 		}
 		try, tensors := *l, export.Tensors{}
 		try.In, try.Float = r, false
-		if err := quantizeLayer(&try, m.weights(), n.In[1].Shape, o.Activation, tensors, nil); err != nil {
-			return err
+		if err := w.quantize(&try, o.Activation, tensors); err != nil {
+			return nil, err
 		}
 		e, err := at.measured(try, m.Recipe, tensors)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if l.Error < 0 || e < l.Error {
-			l.In, l.Error = r, e
+			l.In, l.Error, best = r, e, tensors
 		}
 	}
-	return nil
+	if !l.Float {
+		maps.Copy(m.Tensors, best)
+	}
+	return w, nil
 }
 
 // widenShared gives layers that read one value one range, the widest: a tensor is quantized once.
-func (m *Model) widenShared(inf *export.Inference, rows int) {
-	g, err := inf.Build(rows, inf.MaxSeq)
+func (m *Model) widenShared() {
+	g, err := m.Float.Build(1, m.Float.MaxSeq)
 	if err != nil {
 		return // it was built before
 	}
@@ -187,24 +219,4 @@ func (m *Model) widenShared(inf *export.Inference, rows int) {
 			}
 		}
 	}
-}
-
-// refresh quantizes the weights and biases of all layers that are not kept in float.
-func (m *Model) refresh(obs *observations, nodes []*graph.Node, o Options) error {
-	for i := range m.Recipe.Layers {
-		o.progress("rounding weights", i, len(nodes))
-		l := &m.Recipe.Layers[i]
-		if l.Float {
-			continue
-		}
-		var round func(*tensor.Tensor, int, []float32) (*tensor.Tensor, error)
-		if o.GPTQ {
-			round = gptq(obs.in[i].sample, nodes[i])
-		}
-		if err := quantizeLayer(l, m.weights(), nodes[i].In[1].Shape, o.Activation, m.Tensors, round); err != nil {
-			return err
-		}
-	}
-	o.progress("rounding weights", len(nodes), len(nodes))
-	return nil
 }

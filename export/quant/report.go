@@ -29,9 +29,9 @@ func (r *Report) Table() string {
 	}
 	row("", "float", "int8", "")
 	if r.Float.Perplexity > 0 {
-		row("perplexity", fmt.Sprintf("%.4f", r.Float.Perplexity), fmt.Sprintf("%.4f", r.Int8.Perplexity), fmt.Sprintf("%+.3f %%, at most %+g %%", r.Drop, r.MaxDrop))
+		row("perplexity", fmt.Sprintf("%.4f", r.Float.Perplexity), fmt.Sprintf("%.4f", r.Int8.Perplexity), fmt.Sprintf("%+.3f ± %.3f %%, at most %+g %%", r.Drop, r.Deviation, r.MaxDrop))
 	} else {
-		row("accuracy", fmt.Sprintf("%.2f %%", 100*r.Float.Accuracy), fmt.Sprintf("%.2f %%", 100*r.Int8.Accuracy), fmt.Sprintf("%+.2f points, at most −%g", -r.Drop, r.MaxDrop))
+		row("accuracy", fmt.Sprintf("%.2f %%", 100*r.Float.Accuracy), fmt.Sprintf("%.2f %%", 100*r.Int8.Accuracy), fmt.Sprintf("%+.2f ± %.2f points, at most −%g", -r.Drop, r.Deviation, r.MaxDrop))
 	}
 	row("loss", fmt.Sprintf("%.5f", r.Float.Loss), fmt.Sprintf("%.5f", r.Int8.Loss), "")
 	row("weights", fmt.Sprintf("%d B", r.FloatBytes), fmt.Sprintf("%d B", r.Int8Bytes), fmt.Sprintf("%.2f times smaller", float64(r.FloatBytes)/float64(r.Int8Bytes)))

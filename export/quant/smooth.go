@@ -54,10 +54,7 @@ func smoothable(g *graph.Graph, r *Recipe, keep []string) (out []smoothing) {
 //
 // with the α for which the layers behind the norm, made int8, come closest to the float ones. The division goes into
 // the norm's gain and bias, so the model computes the same.
-func (m *Model) smooth(b backend.Backend, obs *observations, nodes []*graph.Node, o Options) error {
-	if len(nodes) == 0 {
-		return nil
-	}
+func (m *Model) smooth(b backend.Backend, obs *observations, o Options) error {
 	g, err := m.Float.Build(1, m.Float.MaxSeq)
 	if err != nil {
 		return err
@@ -65,44 +62,39 @@ func (m *Model) smooth(b backend.Backend, obs *observations, nodes []*graph.Node
 	list := smoothable(g, m.Recipe, o.KeepFloat)
 	for i, s := range list {
 		o.progress("smoothing", i, len(list))
-		if err := m.smoothNorm(b, obs, nodes, s, o); err != nil {
+		if err := m.smoothNorm(b, obs, s, o); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (m *Model) smoothNorm(b backend.Backend, obs *observations, nodes []*graph.Node, s smoothing, o Options) error {
-	read := func(name string, shape tensor.Shape) (*tensor.Tensor, error) {
-		t := tensor.New(tensor.F32, shape...)
-		return t, m.weights().Read(name, t.Bytes())
-	}
-	var weights []*tensor.Tensor
-	channels := obs.in[s.layers[0]].channels
-	largest := make([]float64, len(channels))
+func (m *Model) smoothNorm(b backend.Backend, obs *observations, s smoothing, o Options) error {
+	var behind []*smoothedLayer
+	x := obs.in[s.layers[0]]
+	largest := make([]float32, len(x.least))
 	for _, i := range s.layers {
-		w, err := read(m.Recipe.Layers[i].Weight, nodes[i].In[1].Shape)
+		l, err := newSmoothed(b, m, m.Recipe.Layers[i], obs, i)
 		if err != nil {
 			return err
 		}
-		weights = append(weights, w)
-		for k, v := range tensor.Data[float32](w) {
-			row := channelOf(w.Shape, 1-m.Recipe.Layers[i].Axis, k)
-			largest[row] = max(largest[row], math.Abs(float64(v)))
+		behind = append(behind, l)
+		for k, v := range magnitudes(l.weight, l.inputs) {
+			largest[k] = max(largest[k], v)
 		}
 	}
 	best, least := []float64(nil), math.Inf(1)
 	for _, alpha := range strengths {
-		scales := make([]float64, len(channels))
+		scales := make([]float64, len(largest))
 		for k := range scales {
 			scales[k] = 1
-			if v := math.Pow(channels[k], alpha) / math.Pow(largest[k], 1-alpha); alpha > 0 && v > 1e-5 && !math.IsInf(v, 0) {
+			if v := math.Pow(x.magnitude(k), alpha) / math.Pow(float64(largest[k]), 1-alpha); alpha > 0 && v > 1e-5 && !math.IsInf(v, 0) {
 				scales[k] = v
 			}
 		}
 		sum := 0.0
-		for j, i := range s.layers {
-			e, err := m.smoothedError(b, m.Recipe.Layers[i], nodes[i], obs.in[i].sample, weights[j], scales, o)
+		for _, l := range behind {
+			e, err := l.measured(m.Recipe, scales, o.Activation)
 			if err != nil {
 				return err
 			}
@@ -113,14 +105,15 @@ func (m *Model) smoothNorm(b backend.Backend, obs *observations, nodes []*graph.
 		}
 	}
 	for j, i := range s.layers {
-		m.Tensors[m.Recipe.Layers[i].Weight] = scaleChannels(weights[j], 1-m.Recipe.Layers[i].Axis, best, false)
+		m.Scaled[m.Recipe.Layers[i].Weight] = channelScaling{behind[j].inputs, behind[j].weight.Shape, best}
+		obs.in[i].divide(best)
 	}
 	for _, name := range []string{s.gain, s.bias} {
 		if name == "" {
 			continue
 		}
-		t, err := read(name, tensor.Shape{len(best)})
-		if err != nil {
+		t := tensor.New(tensor.F32, len(best))
+		if err := m.Float.Weights.Read(name, t.Bytes()); err != nil {
 			return err
 		}
 		m.Tensors[name] = scaleChannels(t, 0, best, true)
@@ -128,36 +121,41 @@ func (m *Model) smoothNorm(b backend.Backend, obs *observations, nodes []*graph.
 	return nil
 }
 
-// scaleChannels returns a copy of t with slice k along axis times, or divided by, scales[k].
-func scaleChannels(t *tensor.Tensor, axis int, scales []float64, divide bool) *tensor.Tensor {
-	out := t.Clone()
-	x := tensor.Data[float32](out)
-	for i, v := range x {
-		s := scales[channelOf(t.Shape, axis, i)]
-		if divide {
-			s = 1 / s
-		}
-		x[i] = float32(float64(v) * s)
-	}
-	return out
+// smoothedLayer is a layer behind a norm whose scales are looked for.
+type smoothedLayer struct {
+	bench
+	layer  Layer
+	weight *tensor.Tensor
+	inputs int // the weight's axis of inputs
 }
 
-// smoothedError is the error of a layer on x/s with the weight w·s, both made int8, the input over its whole range.
-func (m *Model) smoothedError(b backend.Backend, l Layer, n *graph.Node, sample, w *tensor.Tensor, scales []float64, o Options) (float64, error) {
-	sample = fewer(sample, n)
-	x := scaleChannels(sample, len(sample.Shape)-1, scales, true)
+func newSmoothed(b backend.Backend, m *Model, l Layer, obs *observations, i int) (*smoothedLayer, error) {
+	n := obs.nodes[i]
+	w := tensor.New(tensor.F32, n.In[1].Shape...)
+	if err := m.Float.Weights.Read(l.Weight, w.Bytes()); err != nil {
+		return nil, err
+	}
+	at := bench{device: b, node: n, sample: fewer(obs.in[i].sample, n), weights: overlay{m.Float.Weights, export.Tensors{l.Weight: w}, nil}}
+	s := &smoothedLayer{at, l, w, 1 - l.Axis}
+	return s, s.reference()
+}
+
+// measured is the error of the layer on x/s with the weight w·s, both made int8, the input over its whole range.
+func (s *smoothedLayer) measured(r *Recipe, scales []float64, d tensor.DType) (float64, error) {
+	at, l := s.bench, s.layer
+	at.sample = scaleChannels(at.sample, len(at.sample.Shape)-1, scales, true)
 	l.In = Range{}
-	for _, v := range tensor.Data[float32](x) {
+	for _, v := range tensor.Data[float32](at.sample) {
 		l.In.Lo, l.In.Hi = min(l.In.Lo, float64(v)), max(l.In.Hi, float64(v))
 	}
-	changed := export.Tensors{l.Weight: scaleChannels(w, 1-l.Axis, scales, false)}
-	at := &bench{device: b, node: n, sample: x, weights: overlay{m.weights(), changed}}
-	if err := at.reference(); err != nil {
+	at.weights = overlay{s.weights, export.Tensors{l.Weight: scaleChannels(s.weight, s.inputs, scales, false)}, nil}
+	w, err := newRounder(&l, at.weights, s.weight.Shape, nil)
+	if err != nil {
 		return 0, err
 	}
 	tensors := export.Tensors{}
-	if err := quantizeLayer(&l, at.weights, n.In[1].Shape, o.Activation, tensors, nil); err != nil {
+	if err := w.quantize(&l, d, tensors); err != nil {
 		return 0, err
 	}
-	return at.measured(l, m.Recipe, tensors)
+	return at.measured(l, r, tensors)
 }

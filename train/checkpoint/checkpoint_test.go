@@ -109,6 +109,25 @@ func TestDamageIsRefusedAndTheOlderOffered(t *testing.T) {
 	}
 }
 
+// TestNamedFilesAreHashed: who reads the state alone learns of its damage, and of files that are cut off.
+func TestNamedFilesAreHashed(t *testing.T) {
+	t.Parallel()
+	s := &Store{Dir: t.TempDir()}
+	save(t, s, 1)
+	path := filepath.Join(s.Dir, "step-1", "model.safetensors")
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	raw[5] ^= 1
+	require.NoError(t, os.WriteFile(path, raw, 0o600))
+	_, err = Open(s.Dir, "state.json")
+	require.NoError(t, err)
+	_, err = Open(s.Dir, "state.json", "model.safetensors")
+	require.ErrorContains(t, err, "does not match its sha256")
+	require.NoError(t, os.WriteFile(path, raw[1:], 0o600))
+	_, err = Open(s.Dir, "state.json")
+	require.ErrorContains(t, err, "expected 3001")
+}
+
 func TestOpenWithoutCheckpoint(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
