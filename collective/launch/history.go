@@ -41,6 +41,40 @@ func (l *launcher) remember(now time.Time) {
 	}
 }
 
+// broke notes when what leads to the next view was noticed: the end of a worker or a host. One that is not in the view, as
+// it had joined none yet or the others have gone on without it, leads to none.
+func (l *launcher) broke(id string) {
+	if _, host := l.view.Host(id); l.breakAt.IsZero() && (host || l.view.Rank(id) >= 0) {
+		l.breakAt = time.Now()
+	}
+}
+
+// recovering reports whether workers here have to make the first step after a break. One that comes now has to wait: another
+// view would cut that step off once more.
+func (l *launcher) recovering() bool {
+	if len(l.history) == 0 {
+		return false
+	}
+	last := &l.history[len(l.history)-1]
+	return last.broke && !last.stepped && slices.ContainsFunc(last.Workers, l.isOwn)
+}
+
+// heldFor is how long a worker waits at most for the others to recover.
+const heldFor = 5 * time.Second
+
+// admit lets workers in that were held back, once the others have recovered or nobody is left to.
+func (l *launcher) admit() {
+	wait, any := l.recovering(), false
+	for _, w := range l.workers {
+		if !w.held.IsZero() && (!wait || time.Since(w.held) >= heldFor) {
+			w.held, any = time.Time{}, true
+		}
+	}
+	if any {
+		l.members("others have recovered")
+	}
+}
+
 func (l *launcher) isOwn(w view.Worker) bool { return w.Host == l.id }
 
 // recovered notes the first step that is completed in a view, and what took how long, in ms: from the break to the view, to the

@@ -139,6 +139,7 @@ func (l *launcher) run(ctx context.Context) error {
 			l.killAll()
 			l.finish()
 		}
+		l.admit()
 		l.settle()
 	}
 	return l.fatal
@@ -227,13 +228,6 @@ func (l *launcher) members(reason string) {
 	l.step(view.Workers{Workers: list, Reason: reason})
 }
 
-// broke notes when what leads to the next view was noticed.
-func (l *launcher) broke() {
-	if l.breakAt.IsZero() {
-		l.breakAt = time.Now()
-	}
-}
-
 func (l *launcher) message(from string, kind byte, data []byte) {
 	switch kind {
 	case kindView:
@@ -255,9 +249,7 @@ func (l *launcher) seen(h gossip.Host) {
 
 func (l *launcher) lost(id string, left bool) {
 	l.log.Info("gossip lost host "+id, "left", left)
-	if _, in := l.view.Host(id); in { // else the others have gone on without it already
-		l.broke()
-	}
+	l.broke(id)
 	l.step(view.Lost{ID: id})
 	l.page.forget(id)
 }

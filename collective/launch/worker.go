@@ -24,14 +24,17 @@ type worker struct {
 	since    time.Time
 	ready    *control.Ready
 	progress control.Progress
-	gpu      float64 // percent busy, -1 unknown
-	left     string  // why it left, "" it did not
-	said     bool    // it said that the run is finished
-	closed   bool    // nobody fills this place any more
+	gpu      float64   // percent busy, -1 unknown
+	left     string    // why it left, "" it did not
+	said     bool      // it said that the run is finished
+	held     time.Time // when it was ready but the others had to recover first; zero: it is not held back
+	closed   bool      // nobody fills this place any more
 }
 
 // listed reports whether the worker may be in the next view.
-func (w *worker) listed() bool { return w.link != nil && w.ready != nil && w.left == "" }
+func (w *worker) listed() bool {
+	return w.link != nil && w.ready != nil && w.left == "" && w.held.IsZero()
+}
 
 func (w *worker) String() string { return fmt.Sprintf("worker %d", w.place) }
 
@@ -46,7 +49,7 @@ func (l *launcher) launch(w *worker) {
 	if w.starts > 1 {
 		w.id += fmt.Sprintf(".%d", w.starts-1)
 	}
-	w.ready, w.progress, w.left, w.said, w.since, w.gpu = nil, control.Progress{}, "", false, time.Now(), -1
+	w.ready, w.progress, w.left, w.said, w.held, w.since, w.gpu = nil, control.Progress{}, "", false, time.Time{}, time.Now(), -1
 	welcome := l.base
 	welcome.ID, welcome.Local, welcome.Restart = w.id, w.place, w.starts-1
 	link, theirs, err := control.NewLink(welcome)
@@ -129,10 +132,14 @@ func (l *launcher) report(w *worker, r control.Report) {
 	switch r := r.(type) {
 	case *control.Ready:
 		w.ready = r
+		if l.recovering() {
+			w.held = time.Now()
+			return
+		}
 		l.members(fmt.Sprintf("%v joined", w))
 	case *control.Broken:
 		if r.Epoch == l.view.Epoch {
-			l.broke()
+			l.broke(w.id)
 		}
 		l.log.Debug("a ring broke", "worker", w.id, "epoch", r.Epoch, "peer", r.Peer, "err", r.Err)
 		l.step(view.Broken{Epoch: r.Epoch, Worker: w.id, Peer: r.Peer, Reason: r.Err})
@@ -147,7 +154,7 @@ func (l *launcher) report(w *worker, r control.Report) {
 			w.left = "no reason given"
 		}
 		l.log.Info(fmt.Sprintf("%v leaves: %s", w, w.left))
-		l.broke()
+		l.broke(w.id)
 		l.members(fmt.Sprintf("%v left: %s", w, w.left))
 	case *control.Done:
 		w.said = true
@@ -185,7 +192,7 @@ func (l *launcher) gone(w *worker, start int, err error) {
 	if w.said {
 		reason = fmt.Sprintf("%v has finished", w)
 	}
-	l.broke()
+	l.broke(w.id)
 	l.members(reason)
 }
 

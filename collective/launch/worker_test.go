@@ -196,10 +196,12 @@ func (t *toy) in(v view.View) (over bool, err error) {
 		return false, err
 	}
 	defer r.Close()
+	stood := time.Now()
 	context.AfterFunc(ctx, func() { r.Abort(errors.New("a newer view is there")) })
 	if err := t.agree(r); err != nil {
 		return false, err
 	}
+	agreed := time.Now()
 	lo, hi := r.Rank()*lanes/r.Size(), (r.Rank()+1)*lanes/r.Size()
 	sum := tensor.Of(tensor.Shape{2}, int32(0), 0)
 	for t.step < t.steps {
@@ -223,7 +225,8 @@ func (t *toy) in(v view.View) (over bool, err error) {
 		if !t.brokeAt.IsZero() {
 			t.recovery, t.brokeAt = float64(time.Since(t.brokeAt).Microseconds())/1e3, time.Time{}
 		}
-		t.c.Progress(control.Progress{Epoch: v.Epoch, Step: t.step, LaneLo: lo, LaneHi: hi, LanesPerSecond: 100, BytesPerSecond: 1e6, RecoveryMS: t.recovery})
+		t.c.Progress(control.Progress{Epoch: v.Epoch, Step: t.step, LaneLo: lo, LaneHi: hi, LanesPerSecond: 100, BytesPerSecond: 1e6, RecoveryMS: t.recovery,
+			RingMS: time.Since(stood).Seconds() * 1e3, AgreedMS: time.Since(agreed).Seconds() * 1e3})
 		t.recovery = 0
 		t.c.Event(fmt.Appendf(nil, `{"event":"step","step":%d,"loss":%g,"step_ms":1.5}`, t.step, 4/(1+float64(t.step)/50)))
 		if t.c.Stopping() {
