@@ -35,6 +35,18 @@ func Report() []Finding {
 	return append(list, blasFinding(), ncclFinding(), cudnnFinding(), managementFinding(), softFinding())
 }
 
+// Devices is the number of GPUs of this machine, 0 without a driver. As Report it opens the system's driver.
+func Devices() int {
+	if driver.Open("") != nil {
+		return 0
+	}
+	n, err := cu.NumDevices()
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 func driverFinding() Finding {
 	f := Finding{Name: "cuda driver"}
 	if err := driver.Open(""); err != nil {

@@ -21,5 +21,6 @@ func init() {
 		}
 		return nil
 	}
+	gpus = cuda.Devices
 	reported["cuda"], reported["soft"] = true, true
 }

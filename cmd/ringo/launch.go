@@ -35,7 +35,7 @@ type hostFlags struct {
 }
 
 type launchCmd struct {
-	N          int      `short:"n" name:"workers" placeholder:"N" help:"Workers on this host; by default one, which uses all CPUs."`
+	N          int      `short:"n" name:"workers" placeholder:"N" help:"Workers on this host; by default one per GPU, without GPUs one that uses all CPUs."`
 	Config     string   `short:"c" required:"" placeholder:"FILE" help:"The run's configuration."`
 	Set        []string `sep:"none" placeholder:"a.b=v" help:"Override a key of the configuration; may be repeated."`
 	Out        string   `placeholder:"DIR" help:"The run's folder; by default runs/NAME, after the configuration's file."`
@@ -98,9 +98,7 @@ func (c *launchCmd) Run(e *env) error {
 
 // fill sets what was left open and answers what cannot be.
 func (c *launchCmd) fill(cfg *config.Config) error {
-	if c.N == 0 {
-		c.N = 1
-	}
+	c.place(gpus(), cfg.Train.Lanes)
 	if c.N < 0 || c.N > cfg.Train.Lanes {
 		return usage{fmt.Errorf("-n %d: expected 1 to %d, the configuration's train.lanes: a worker has at least one lane", c.N, cfg.Train.Lanes)}
 	}
@@ -126,6 +124,23 @@ func (c *launchCmd) fill(cfg *config.Config) error {
 		}
 	}
 	return nil
+}
+
+// gpus is the number of GPUs of this machine that a worker could have; a build with CUDA replaces it.
+var gpus = func() int { return 0 }
+
+// place gives each worker a GPU of its own where there are enough, and says how many workers there are where nobody did: one
+// per GPU, at most one per lane.
+func (c *launchCmd) place(gpus, lanes int) {
+	if c.Device != "auto" && c.Device != "cuda" {
+		gpus = 0
+	}
+	if c.N == 0 {
+		c.N = min(max(1, gpus), max(1, lanes))
+	}
+	if gpus > 0 && c.N <= gpus {
+		c.Device = "cuda" // worker i takes cuda:i
+	}
 }
 
 // canNCCL says why devices of a kind cannot sum gradients by NCCL; a build with CUDA replaces it.
