@@ -25,10 +25,11 @@ type AllReduceConfig struct {
 	Transport string        `json:"transport"` // tcp, tls, or shm
 	Wire      string        `json:"wire"`
 	Conns     int           `json:"conns"`
-	Hosts     int           `json:"hosts"`  // pretend that workers live on so many hosts, for shm; 0 is one
-	Budget    time.Duration `json:"budget"` // per size
-	Pin       bool          `json:"pin"`    // keep each worker on a processor of its own where that does no harm (kernels.ShareCores)
-	Bind      []string      `json:"bind"`   // where each worker listens; by default on a free port of 127.0.0.1
+	Hosts     int           `json:"hosts"`   // pretend that workers live on so many hosts, for shm; 0 is one
+	Budget    time.Duration `json:"budget"`  // per size
+	Pin       bool          `json:"pin"`     // keep each worker on a processor of its own where that does no harm (kernels.ShareCores)
+	Rewrite   bool          `json:"rewrite"` // write the vector before every call, untimed, as a backward pass does: its lines are in the writer's cache then
+	Bind      []string      `json:"bind"`    // where each worker listens; by default on a free port of 127.0.0.1
 }
 
 // DefaultAllReduceConfig is two workers over TCP, from 4 KiB to 128 MiB.
@@ -230,6 +231,34 @@ func vector(l *ring.Listener, c AllReduceConfig, n int) ([]byte, func() error, e
 	return a.Bytes, a.Close, nil
 }
 
+// timeBatch returns the milliseconds of a call: of a batch between two barriers, or of calls that each follow a write of the
+// whole vector and a barrier.
+func timeBatch(r *ring.Ring, buf []byte, batch int, rewrite bool) (float64, error) {
+	calls := batch
+	if rewrite {
+		calls = 1
+	}
+	var spent time.Duration
+	for done := 0; done < batch; done += calls {
+		if v := tensor.View[float32](buf); rewrite {
+			for i := range v {
+				v[i] *= 0.5
+			}
+		}
+		if err := r.Barrier(); err != nil {
+			return 0, err
+		}
+		start := time.Now()
+		for range calls {
+			if err := r.AllReduce(buf, tensor.F32); err != nil {
+				return 0, err
+			}
+		}
+		spent += time.Since(start)
+	}
+	return spent.Seconds() * 1e3 / float64(batch), nil
+}
+
 // timeAllReduce times batches of calls until the budget is used; small vectors are batched, as a clock and a barrier
 // would cost more than they.
 func timeAllReduce(l *ring.Listener, r *ring.Ring, c AllReduceConfig, size int) (AllReduceResult, error) {
@@ -241,18 +270,7 @@ func timeAllReduce(l *ring.Listener, r *ring.Ring, c AllReduceConfig, size int) 
 	buf := whole[:size]
 	clear(buf) // pages that nobody has touched are all one page of zeros
 	batch := max(1, min(100, (4<<20)/size))
-	run := func() (float64, error) {
-		if err := r.Barrier(); err != nil {
-			return 0, err
-		}
-		start := time.Now()
-		for range batch {
-			if err := r.AllReduce(buf, tensor.F32); err != nil {
-				return 0, err
-			}
-		}
-		return time.Since(start).Seconds() * 1e3 / float64(batch), nil
-	}
+	run := func() (float64, error) { return timeBatch(r, buf, batch, c.Rewrite) }
 	var ms []float64
 	first, err := run()
 	if err == nil {

@@ -1,10 +1,11 @@
 """Runs ringo, OpenMPI and Gloo on the same all-reduces in turn, A B C A B C, and prints a Markdown table of times.
 
-Usage: allreduce_compare.py [--ringo bin/ringo] [--world 2] [--sizes 65536,1048576,...] [--rounds 3] [--seconds 0.5] [--skip NAME,...]
+Usage: allreduce_compare.py [--ringo bin/ringo] [--world 2] [--sizes 65536,1048576,...] [--rounds 3] [--seconds 0.5] [--skip NAME,...] [--rewrite]
 
-Needs openmpi-bin and libopenmpi-dev (Debian), and PyTorch in the Python that runs it. A cell is the smallest over rounds of a program's
-median time; the ratio is the median over rounds of ringo's time divided by the best peer's of the same round, so that
-a drift of the machine's speed cancels. Below 1 ringo is faster.
+Needs openmpi-bin and libopenmpi-dev (Debian), and PyTorch in the Python that runs it. A cell is a program's fastest
+batch of all rounds / the smallest over rounds of its median; the ratios are the medians over rounds of ringo's such times divided by the best peer's of
+the same round, so that a drift of the machine's speed cancels. Below 1 ringo is faster. All bind their processes to processors but Gloo.
+--rewrite has every program write its vectors before each call, untimed.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+TIMES = ["min_ms", "ms"]
 DEFAULT = [65536, 262144, 1 << 20, 4 << 20, 16 << 20, 128 << 20]
 
 
@@ -34,6 +36,7 @@ def main():
     ap.add_argument("--rounds", type=int, default=3)
     ap.add_argument("--seconds", type=float, default=0.5)
     ap.add_argument("--skip", default="")
+    ap.add_argument("--rewrite", action="store_true")
     a = ap.parse_args()
     sizes, n, s = a.sizes.split(","), str(a.world), str(a.seconds)
     with tempfile.TemporaryDirectory() as tmp:
@@ -41,11 +44,13 @@ def main():
         subprocess.run(["mpicc", "-O2", "-o", mpi, os.path.join(HERE, "allreduce_mpi.c")], check=True)
         mpirun = ["mpirun", "--allow-run-as-root", "--oversubscribe", "-n", n]
         ours = [a.ringo, "bench", "allreduce", "--json", "--world", n, "--size", a.sizes, "--seconds", str(6 * a.seconds), "--transport"]
+        ours[-1:-1] = ["--rewrite"] * a.rewrite
+        s = [s, str(int(a.rewrite))]
         groups = {
             "tcp": {"ringo tcp": ours + ["tcp"],
-                    "OpenMPI tcp": mpirun + ["--mca", "btl", "self,tcp", "--mca", "btl_tcp_if_include", "lo", mpi, s] + sizes,
-                    "Gloo": [sys.executable, os.path.join(HERE, "allreduce_gloo.py"), n, s] + sizes},
-            "shm": {"ringo shm": ours + ["shm"], "OpenMPI shm": mpirun + ["--mca", "btl", "self,vader", mpi, s] + sizes},
+                    "OpenMPI tcp": mpirun + ["--mca", "btl", "self,tcp", "--mca", "btl_tcp_if_include", "lo", mpi] + s + sizes,
+                    "Gloo": [sys.executable, os.path.join(HERE, "allreduce_gloo.py"), n] + s + sizes},
+            "shm": {"ringo shm": ours + ["shm"], "OpenMPI shm": mpirun + ["--mca", "btl", "self,vader", mpi] + s + sizes},
         }
         for g in groups.values():
             for name in [k for k in g if k in a.skip.split(",")]:
@@ -55,10 +60,10 @@ def main():
     print(f"{a.world} workers, milliseconds\n\n| bytes | " + " | ".join(names) + " | tcp ratio | shm ratio |")
     print("|---" * (len(names) + 3) + "|")
     for size in map(int, sizes):
-        cells = [f"{min(r[name][size]['ms'] for r in rounds):.3f}" for name in names]
+        cells = [" / ".join(f"{min(r[name][size][k] for r in rounds):.3f}" for k in TIMES) for name in names]
         for g in groups.values():
-            mine, *peers = g
-            cells.append(f"{statistics.median(r[mine][size]['ms'] / min(r[p][size]['ms'] for p in peers) for r in rounds):.2f}" if peers else "")
+            mine, *peers = g or [""]
+            cells.append(" / ".join(f"{statistics.median(r[mine][size][k] / min(r[p][size][k] for p in peers) for r in rounds):.2f}" for k in TIMES) if peers else "")
         print(f"| {size} | " + " | ".join(cells) + " |")
 
 

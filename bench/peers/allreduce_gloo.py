@@ -1,7 +1,7 @@
 """Times torch.distributed's all-reduce over Gloo as `ringo bench allreduce` does: batches of calls between barriers,
 median over batches on rank 0, one JSON line per size.
 
-Usage: allreduce_gloo.py WORLD SECONDS BYTES...
+Usage: allreduce_gloo.py WORLD SECONDS REWRITE BYTES...   (with REWRITE 1 the vector is written, untimed, before every call)
 """
 
 import json
@@ -15,7 +15,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 
-def worker(rank, world, seconds, sizes, port):
+def worker(rank, world, seconds, rewrite, sizes, port):
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), GLOO_SOCKET_IFNAME="lo")
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=world)
@@ -26,11 +26,16 @@ def worker(rank, world, seconds, sizes, port):
         batch = max(1, min(100, (4 << 20) // size))
 
         def run():
-            dist.barrier()
-            start = time.perf_counter()
-            for _ in range(batch):
-                dist.all_reduce(buf)
-            return (time.perf_counter() - start) * 1e3 / batch
+            calls, spent = 1 if rewrite else batch, 0.0
+            for _ in range(batch // calls):
+                if rewrite:
+                    buf.mul_(0.5)
+                dist.barrier()
+                start = time.perf_counter()
+                for _ in range(calls):
+                    dist.all_reduce(buf)
+                spent += time.perf_counter() - start
+            return spent * 1e3 / batch
 
         run()
         n = torch.tensor([max(3, min(200, seconds * 1e3 / (run() * batch)))])
@@ -44,5 +49,5 @@ def worker(rank, world, seconds, sizes, port):
 
 
 if __name__ == "__main__":
-    world, seconds, sizes = int(sys.argv[1]), float(sys.argv[2]), [int(s) for s in sys.argv[3:]]
-    mp.spawn(worker, (world, seconds, sizes, 29500 + os.getpid() % 1000), nprocs=world)
+    world, seconds, rewrite, sizes = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3] == "1", [int(s) for s in sys.argv[4:]]
+    mp.spawn(worker, (world, seconds, rewrite, sizes, 29500 + os.getpid() % 1000), nprocs=world)

@@ -1,8 +1,8 @@
 // Times MPI_Allreduce on f32 vectors as `ringo bench allreduce` does: batches of calls between barriers, median over batches on
-// rank 0, one JSON line per size.
+// rank 0, one JSON line per size. With REWRITE 1 the vector is written, untimed, before every call.
 //
 // Usage: mpicc -O2 -o allreduce_mpi allreduce_mpi.c
-//        mpirun -n 2 --mca btl self,tcp --mca btl_tcp_if_include lo allreduce_mpi SECONDS BYTES...
+//        mpirun -n 2 --mca btl self,tcp --mca btl_tcp_if_include lo allreduce_mpi SECONDS REWRITE BYTES...
 #include <mpi.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,12 +14,20 @@ static int by_value(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+static int rewrite;
+
 static double batch_ms(float *buf, long elems, int batch) {
-  MPI_Barrier(MPI_COMM_WORLD);
-  double start = MPI_Wtime();
-  for (int i = 0; i < batch; i++)
-    MPI_Allreduce(MPI_IN_PLACE, buf, (int)elems, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
-  return (MPI_Wtime() - start) * 1e3 / batch;
+  int calls = rewrite ? 1 : batch;
+  double spent = 0;
+  for (int done = 0; done < batch; done += calls) {
+    for (long i = 0; rewrite && i < elems; i++) buf[i] *= 0.5f;
+    MPI_Barrier(MPI_COMM_WORLD);
+    double start = MPI_Wtime();
+    for (int i = 0; i < calls; i++)
+      MPI_Allreduce(MPI_IN_PLACE, buf, (int)elems, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
+    spent += MPI_Wtime() - start;
+  }
+  return spent * 1e3 / batch;
 }
 
 int main(int argc, char **argv) {
@@ -28,7 +36,8 @@ int main(int argc, char **argv) {
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &world);
   double seconds = argc > 1 ? atof(argv[1]) : 1, ms[200];
-  for (int a = 2; a < argc; a++) {
+  rewrite = argc > 2 && atoi(argv[2]);
+  for (int a = 3; a < argc; a++) {
     long bytes = atol(argv[a]);
     const long huge = 2 << 20, whole = (bytes + huge - 1) / huge * huge;
     float *buf = aligned_alloc(huge, whole);

@@ -23,6 +23,7 @@ type allReduceFlags struct {
 	Conns     int    `default:"0" placeholder:"N" help:"allreduce: data connections per pair; 0 chooses."`
 	Hosts     int    `default:"0" placeholder:"N" help:"allreduce: with shm, spread workers over so many pretended hosts, TCP between."`
 	Pin       string `default:"auto" enum:"auto,off" help:"allreduce: keep every worker on a processor of its own, where there are as many (auto), or not (off)."`
+	Rewrite   bool   `help:"allreduce: write the vectors before every call, untimed, as a backward pass does."`
 	Worker    bool   `hidden:""`
 }
 
@@ -35,7 +36,7 @@ func (c *benchCmd) allReduce(e *env) error {
 	}
 	cfg := bench.DefaultAllReduceConfig()
 	cfg.World, cfg.Transport, cfg.Wire, cfg.Conns, cfg.Hosts = c.World, c.Transport, c.Wire, c.Conns, c.Hosts
-	cfg.Pin = c.Pin == "auto"
+	cfg.Pin, cfg.Rewrite = c.Pin == "auto", c.Rewrite
 	cfg.Budget = time.Duration(c.Seconds / 6 * float64(time.Second)) // of each size
 	if c.Size != "" {
 		var err error
