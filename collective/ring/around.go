@@ -1,8 +1,6 @@
 package ring
 
 import (
-	"time"
-
 	"ringo/runtime/tensor"
 )
 
@@ -76,7 +74,7 @@ func (r *Ring) aroundRing(buf []byte, dt tensor.DType, elems int) error {
 
 // turn moves both directions until they are through.
 func (r *Ring) turn(x *exchange, dt tensor.DType, size int) error {
-	var idle time.Time
+	var patient patience
 	on := &r.around.on
 	steps := 2 * (r.Size() - 1)
 	for {
@@ -107,13 +105,9 @@ func (r *Ring) turn(x *exchange, dt tensor.DType, size int) error {
 			return nil
 		}
 		if moved {
-			idle = time.Time{}
 			continue
 		}
-		if idle.IsZero() {
-			idle = time.Now()
-		}
-		if err := r.wait(token, idle, on); err != nil {
+		if err := r.wait(token, &patient, on); err != nil {
 			return err
 		}
 	}

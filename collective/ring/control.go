@@ -95,6 +95,9 @@ func (r *Ring) listen(p *peer) {
 			if p.seq.Load() != m.seq || p.busy.Load() != m.busy || p.waiting.Load() != m.rank {
 				p.changed.Store(p.heard.Load()) // first: who sees the new state must see its time
 			}
+			if p.seq.Load() != m.seq || p.busy.Load() != m.busy {
+				p.entered.Store(p.heard.Load())
+			}
 			p.seq.Store(m.seq)
 			p.busy.Store(m.busy)
 			p.waiting.Store(m.rank)

@@ -173,7 +173,7 @@ func (x *exchange) run() error {
 
 // move moves bytes until all flows are done, with hold until all headers and places are here, or the ring is over.
 func (x *exchange) move() error {
-	var idle time.Time
+	var patient patience
 	for {
 		token := x.r.bell.token()
 		moved, open := false, false
@@ -211,13 +211,9 @@ func (x *exchange) move() error {
 			return nil
 		}
 		if moved {
-			idle = time.Time{}
 			continue
 		}
-		if idle.IsZero() {
-			idle = time.Now()
-		}
-		if err := x.r.wait(token, idle, &x.on); err != nil {
+		if err := x.r.wait(token, &patient, &x.on); err != nil {
 			return err
 		}
 	}

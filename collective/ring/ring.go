@@ -2,7 +2,6 @@ package ring
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -59,6 +58,7 @@ type peer struct {
 	busy    atomic.Bool   // it was inside one
 	waiting atomic.Int32  // whom it waited for
 	changed atomic.Int64  // when one of the three last changed
+	entered atomic.Int64  // when one of the first two did
 	left    atomic.Bool   // it said goodbye
 }
 
@@ -246,48 +246,4 @@ func (r *Ring) end(err error) error {
 	}
 	r.call.Unlock()
 	return err
-}
-
-// wait blocks until something may have changed, or the ring is over. idle is when the operation last got on.
-func (r *Ring) wait(token uint32, idle time.Time, on *interests) error {
-	if err := r.failure(); err != nil {
-		return err
-	}
-	r.waiting.Store(int32(on.rank))
-	start := time.Now()
-	on.block(r.bell, token, r.opt.Timeout/8, r.spin)
-	now := time.Now()
-	r.stats.waited.Add(int64(now.Sub(start)))
-	if err := r.failure(); err != nil {
-		return err
-	}
-	if quiet := now.Sub(idle); quiet > r.opt.Timeout {
-		return r.stuck(on.rank, quiet)
-	}
-	return nil
-}
-
-// stuck decides about a peer that moved nothing for a timeout though its keepalives come (those that stop are noticed in
-// tend). It follows who waits for whom. Where that leads to one that is busy outside of this call, all wait for it. A peer
-// that is in the call and waits for nobody else is to blame after a timeout in that state; should all wait in a circle, four
-// timeouts end it.
-func (r *Ring) stuck(rank int, quiet time.Duration) error {
-	limit := r.opt.Timeout
-	at := rank
-	for range r.Size() {
-		p := r.peer[at]
-		if !p.busy.Load() || p.seq.Load() < r.seq.Load() {
-			return nil
-		}
-		quiet = min(quiet, time.Since(start)-time.Duration(p.changed.Load()))
-		third := int(p.waiting.Load())
-		if third < 0 || third >= r.Size() || third == r.self {
-			break
-		}
-		at, limit = third, 4*r.opt.Timeout
-	}
-	if quiet < limit {
-		return nil
-	}
-	return r.blame(rank, fmt.Errorf("nothing moved for %v though both are in call %d", quiet.Round(time.Millisecond), r.seq.Load()))
 }
