@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"math"
 
-	"gonum.org/v1/gonum/mat"
+	"gonum.org/v1/gonum/blas"
+	blasgonum "gonum.org/v1/gonum/blas/gonum"
+	lapackgonum "gonum.org/v1/gonum/lapack/gonum"
 
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
@@ -90,41 +92,31 @@ func inputRows(sample *tensor.Tensor, n *graph.Node, k int) []float64 {
 }
 
 // inverseFactor returns U, upper triangular with UᵀU = (XᵀX + λI)⁻¹; λ is a hundredth of the mean diagonal, as in GPTQ.
+// Routines of BLAS and LAPACK are called by name: through gonum's interfaces the linker would keep all of them.
 func inverseFactor(rows []float64, k int) ([]float64, error) {
-	x := mat.NewDense(len(rows)/k, k, rows)
-	h := mat.NewSymDense(k, nil)
-	h.SymOuterK(1, x.T())
+	u := make([]float64, k*k)
+	blasgonum.Implementation{}.Dsyrk(blas.Upper, blas.Trans, k, len(rows)/k, 1, rows, k, 0, u, k)
 	mean := 0.0
 	for i := range k {
-		mean += h.At(i, i) / float64(k)
+		mean += u[i*k+i] / float64(k)
 	}
 	if mean == 0 {
 		mean = 1
 	}
 	for i := range k {
-		h.SetSym(i, i, h.At(i, i)+0.01*mean)
+		u[i*k+i] += 0.01 * mean
 	}
-	var chol, inverse mat.Cholesky
-	if !chol.Factorize(h) {
+	var lapack lapackgonum.Implementation
+	if !lapack.Dpotrf(blas.Upper, k, u, k) || !lapack.Dpotri(blas.Upper, k, u, k) {
 		return nil, fmt.Errorf("the inputs' second moments cannot be factored; use more calibration data or leave GPTQ out")
 	}
-	inv := mat.NewSymDense(k, nil)
-	if err := chol.InverseTo(inv); err != nil {
-		return nil, err
-	}
-	if !inverse.Factorize(inv) {
+	if !lapack.Dpotrf(blas.Upper, k, u, k) {
 		return nil, fmt.Errorf("the inverse of the inputs' second moments cannot be factored; leave GPTQ out")
 	}
-	var u mat.TriDense
-	inverse.UTo(&u)
-	out := make([]float64, k*k)
 	for i := range k {
-		for j := i; j < k; j++ {
-			out[i*k+j] = u.At(i, j)
-		}
-		if out[i*k+i] == 0 || math.IsNaN(out[i*k+i]) {
-			return nil, fmt.Errorf("a pivot is %v", out[i*k+i])
+		if u[i*k+i] == 0 || math.IsNaN(u[i*k+i]) {
+			return nil, fmt.Errorf("a pivot is %v", u[i*k+i])
 		}
 	}
-	return out, nil
+	return u, nil
 }
