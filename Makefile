@@ -7,7 +7,7 @@ KILLS ?= 200
 SCHEDULES ?= 200000
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build cuda soft test soak test-cuda gpu-bundle lint bench fuzz clean tools
+.PHONY: help run build cuda soft test soak int8 test-cuda gpu-bundle lint bench fuzz clean tools
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ test: tools ## run every test
 
 soak: tools ## kill workers KILLS=200 times, cut networks, play SCHEDULES=200000, and print asked and measured: 15 minutes, as root
 	@GO=$(GO) KILLS=$(KILLS) SCHEDULES=$(SCHEDULES) scripts/soak.sh $(ROWS)
+
+int8: build ## train, export and measure what docs/quantization.md says of INT8: 8 minutes
+	@GO=$(GO) scripts/int8.sh $(ROWS)
 
 fuzz: tools ## fuzz every parser and protocol for FUZZTIME=10s each
 	@GO=$(GO) scripts/fuzz.sh $(FUZZTIME)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"ringo/data"
 	"ringo/export"
@@ -54,8 +55,9 @@ var exporters = map[string]exporter{
 }
 
 func (c *exportCmd) Run(e *env) (err error) {
+	begin := time.Now()
 	if c.Int8 || c.Format == int8Format {
-		return c.exportInt8(e)
+		return c.exportInt8(e, begin)
 	}
 	x, err := c.exporter()
 	if err != nil {
@@ -73,8 +75,13 @@ func (c *exportCmd) Run(e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "%s, step %d, %s parameters: wrote %s as %s, %s bytes\n", s.Model.Name, s.Step, metrics.Group(float64(s.Parameters())), c.Out, c.Format, metrics.Group(float64(size)))
+	fmt.Fprintf(e.out, "%s, step %d, %s parameters: wrote %s as %s, %s bytes; %s\n", s.Model.Name, s.Step, metrics.Group(float64(s.Parameters())), c.Out, c.Format, metrics.Group(float64(size)), spent(begin))
 	return nil
+}
+
+// spent says what an export took since begin.
+func spent(begin time.Time) string {
+	return fmt.Sprintf("%.1f s, peak memory %s MB", time.Since(begin).Seconds(), metrics.Group(float64(train.PeakRSS())/1e6))
 }
 
 // exporter returns the row of --format and checks --dtype against it.

@@ -57,7 +57,7 @@ func (f int8Flags) options() quant.Options {
 	return o
 }
 
-func (c *exportCmd) exportInt8(e *env) (err error) {
+func (c *exportCmd) exportInt8(e *env, begin time.Time) (err error) {
 	if c.Format != "onnx" && c.Format != int8Format {
 		return usage{fmt.Errorf("--int8 --format %s: expected onnx or ringo; a gguf is quantized with --dtype q8_0", c.Format)}
 	}
@@ -114,7 +114,7 @@ func (c *exportCmd) exportInt8(e *env) (err error) {
 	if refused != nil && !c.Force {
 		return refused
 	}
-	return c.writeInt8(e, s, m, report, run)
+	return c.writeInt8(e, s, m, report, run, begin)
 }
 
 // gateTokens is how many tokens of validation text judge a language model; evalBytes bounds the logits of a batch.
@@ -169,7 +169,7 @@ func (c *exportCmd) knownLayers(inf *export.Inference, keep []string) error {
 }
 
 // writeInt8 writes the model with its report and plot, all or nothing.
-func (c *exportCmd) writeInt8(e *env, s *export.Source, m *quant.Model, report *quant.Report, run string) error {
+func (c *exportCmd) writeInt8(e *env, s *export.Source, m *quant.Model, report *quant.Report, run string, begin time.Time) error {
 	dir, name := filepath.Split(filepath.Clean(c.Out))
 	meta := s.Metadata()
 	meta[runKey] = run
@@ -193,7 +193,7 @@ func (c *exportCmd) writeInt8(e *env, s *export.Source, m *quant.Model, report *
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.out, "\nwrote %s as int8 %s, %s bytes; report.json and report.png beside it\n", c.Out, c.Format, metrics.Group(float64(size)))
+	fmt.Fprintf(e.out, "\nwrote %s as int8 %s, %s bytes; report.json and report.png beside it; %s\n", c.Out, c.Format, metrics.Group(float64(size)), spent(begin))
 	return nil
 }
 

@@ -2,7 +2,6 @@ package quant_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -50,59 +49,75 @@ func opened(t testing.TB, run string) (*export.Inference, *config.Config, data.D
 	return inf, cfg, learn, valid
 }
 
+// wanted are the bounds that a measured run is held to: points of accuracy or percent of perplexity lost, by W8A8 and by
+// Q8_0 weights alone, and how many times smaller the ONNX file and how many times faster a batch is.
+type wanted struct{ drop, weights, smaller, faster float64 }
+
+var bounds = map[string]wanted{
+	"convnet": {drop: 0.1, smaller: 3.9, faster: 2},
+	"resnet":  {drop: 0.25},
+	"mlp":     {drop: 0.25},
+	"gpt":     {drop: 0.75, weights: 0.05, faster: 2},
+}
+
+// TestReal measures a trained run on one thread, beside ONNX Runtime. It prints what scripts/int8.sh puts into its table.
 func TestReal(t *testing.T) {
 	run := os.Getenv("RINGO_INT8_RUN")
 	if run == "" {
 		t.Skip("measures a trained run: set RINGO_INT8_RUN to its folder")
 	}
-	inf, _, learn, valid := opened(t, run)
+	inf, cfg, learn, valid := opened(t, run)
+	want := bounds[cfg.Model.Name]
 	b, err := backend.Open("cpu", backend.Options{Threads: 1})
 	require.NoError(t, err)
 	limit, rows := 0, 64
+	o := quant.Default()
 	if inf.MaxSeq > 0 {
 		limit, rows = 24, 16
-	}
-	float, err := quant.Evaluate(b, inf, valid, rows, limit, nil)
-	require.NoError(t, err)
-	fmt.Printf("float %+v\n", float)
-	o := quant.Default()
-	o.GPTQ = os.Getenv("GPTQ") != ""
-	o.Dynamic = os.Getenv("DYNAMIC") != ""
-	if v := os.Getenv("METHOD"); v != "" {
-		o.Method = v
-	}
-	o.Smooth = os.Getenv("NOSMOOTH") == ""
-	if inf.MaxSeq > 0 {
 		o.Rows, o.Batches = 8, 8
 	}
-	start := time.Now()
+	score := func(x *export.Inference) quant.Score {
+		s, err := quant.Evaluate(b, x, valid, rows, limit, nil)
+		require.NoError(t, err)
+		return s
+	}
 	m, err := quant.Quantize(b, inf, learn, o)
 	require.NoError(t, err)
-	fmt.Println("quantized in", time.Since(start))
-	for _, l := range m.Recipe.Layers {
-		fmt.Printf("%-40s %-8s in %8.3f %8.3f %-10s error %.2e\n", l.Weight, l.Op, l.In.Lo, l.In.Hi, l.In.Method, l.Error)
-	}
-	dir := t.TempDir()
+	sizes, peers := map[string]int64{}, map[string]quant.Score{}
 	for name, x := range map[string]*export.Inference{"float": inf, "int8": m.Inference()} {
+		path := filepath.Join(t.TempDir(), name+".onnx")
 		f, err := onnx.Encode(onnx.Model{Name: "m", Inference: x})
 		require.NoError(t, err)
-		path := filepath.Join(dir, name+".onnx")
 		require.NoError(t, f.Save(export.OS{}, path))
 		st, err := os.Stat(path)
 		require.NoError(t, err)
-		fmt.Printf("ONNX Runtime %s, %d bytes: %+v\n", name, st.Size(), theirs(t, path, valid, rows, limit))
+		sizes[name], peers[name] = st.Size(), theirs(t, path, valid, rows, limit)
 	}
+	float, int8 := score(inf), score(m.Inference())
+	smaller, faster := float64(sizes["float"])/float64(sizes["int8"]), float64(float.Latency)/float64(int8.Latency)
+	lost := func(s quant.Score) float64 { return 100 * (float.Accuracy - s.Accuracy) }
+	unit := "points"
 	if inf.MaxSeq > 0 {
+		lost = func(s quant.Score) float64 { return 100 * (s.Perplexity/float.Perplexity - 1) }
+		unit = "% of perplexity"
+	}
+	t.Logf("measured: lost %.3f %s here, %.3f in ONNX Runtime", lost(int8), unit, lost(peers["int8"]))
+	t.Logf("measured: file %d → %d bytes, %.2f times smaller", sizes["float"], sizes["int8"], smaller)
+	t.Logf("measured: a batch of %d in %v, int8 %v, %.1f times faster; ONNX Runtime %v and %v", rows, float.Latency, int8.Latency, faster, peers["float"].Latency, peers["int8"].Latency)
+	require.LessOrEqual(t, lost(int8), want.drop)
+	require.LessOrEqual(t, lost(peers["int8"]), want.drop)
+	require.GreaterOrEqual(t, smaller, want.smaller)
+	if want.weights > 0 {
 		q8, err := quant.WeightOnly(inf)
 		require.NoError(t, err)
-		s, err := quant.Evaluate(b, q8, valid, rows, limit, nil)
-		require.NoError(t, err)
-		fmt.Printf("q8_0 perplexity %.5f, %+.4f %%\n", s.Perplexity, 100*(s.Perplexity/float.Perplexity-1))
+		alone := lost(score(q8))
+		t.Logf("measured: weights alone in Q8_0 lose %.4f %s", alone, unit)
+		require.LessOrEqual(t, alone, want.weights)
 	}
-	got, err := quant.Evaluate(b, m.Inference(), valid, rows, limit, nil)
-	require.NoError(t, err)
-	fmt.Printf("int8  %+v\n", got)
-	fmt.Printf("drop %.3f points, perplexity %+.3f %%, speed %.2f\n", 100*(float.Accuracy-got.Accuracy), 100*(got.Perplexity/float.Perplexity-1), float64(float.Latency)/float64(got.Latency))
+	if want.faster > 0 {
+		require.GreaterOrEqual(t, faster, want.faster)
+		require.LessOrEqual(t, int8.Latency, peers["int8"].Latency)
+	}
 }
 
 // theirs scores a model in ONNX Runtime on one thread.
