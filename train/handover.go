@@ -21,6 +21,7 @@ type standing struct {
 	Paused int    // the last step whose evaluation and checkpoint are done
 	Scored int    // the last step that was evaluated
 	Epoch  uint64 // the view in which the step was done; 0 for a state of the worker's own making
+	File   string // the checkpoint that the state's tensors are still to be read from, by its hashes; "" none
 }
 
 // behind reports whether s is an earlier state than o.
@@ -35,7 +36,10 @@ func (s standing) behind(o standing) bool {
 	case s.Scored != o.Scored:
 		return s.Scored < o.Scored
 	}
-	return s.Epoch < o.Epoch
+	if s.Epoch != o.Epoch {
+		return s.Epoch < o.Epoch
+	}
+	return s.File != "" && o.File == ""
 }
 
 // runHash is the hash of all that makes two workers' programs the same: configuration, data, layout.
@@ -58,7 +62,7 @@ func (t *Trainer) runHash() (string, error) {
 // agree brings all workers of a new view to the state of the one that is furthest.
 func (t *Trainer) agree() error {
 	c := t.crew
-	mine := standing{Run: t.hash, Clean: c.clean, Step: t.step, Paused: t.paused, Scored: t.scored, Epoch: t.stepEpoch}
+	mine := standing{Run: t.hash, Clean: c.clean, Step: t.step, Paused: t.paused, Scored: t.scored, Epoch: t.stepEpoch, File: t.unread.id()}
 	raw, err := json.Marshal(mine)
 	if err != nil {
 		return err
@@ -87,7 +91,10 @@ func (t *Trainer) agree() error {
 	if !standings[donor].Clean {
 		return fmt.Errorf("no worker of view %d has a whole state: go on from the last checkpoint with --resume", c.view.Epoch)
 	}
-	if same {
+	switch {
+	case standings[donor].File != "":
+		return t.readTogether(standings, donor)
+	case same:
 		return nil
 	}
 	return t.handOver(donor, mine == standings[donor])
@@ -126,7 +133,7 @@ func (t *Trainer) handOver(donor int, have bool) error {
 		return err
 	}
 	beside := !have && c.clean && t.stepEpoch > 0
-	if !have && !beside {
+	if !have && !beside && t.unread == nil {
 		c.clean = false
 	}
 	var arrived [][]byte // the state beside this worker's own, in the order of the program's tensors
@@ -209,5 +216,7 @@ func (t *Trainer) handCheck(donor int, have bool, h *handed, sum uint32, arrived
 	t.step, t.paused, t.scored, t.stepEpoch = h.Step, h.Paused, h.Scored, h.Epoch
 	t.score = Score{h.Score.Loss.value(), h.Score.Accuracy.value(), h.Score.Perplexity.value(), h.Score.Samples}
 	c.clean = true
-	return nil
+	err = t.unread.close()
+	t.unread = nil
+	return err
 }

@@ -89,32 +89,6 @@ func (t *Trainer) write() (*checkpoint.Checkpoint, error) {
 	})
 }
 
-// Resume continues from a checkpoint: afterwards the run is where the saved one was, bit for bit. Notes are
-// differences that a person should know of.
-func (t *Trainer) Resume(path string) (notes []string, err error) {
-	c, s, err := openState(path)
-	if err != nil {
-		return nil, err
-	}
-	w := weightsOf(t.store, t.Model, t.prog.Graph, t.averaged())
-	if err := w.load(c.Path(modelFile)); err != nil {
-		return nil, err
-	}
-	if err := loadOptimizer(t.store, c.Path(optimizerFile), t.prog, t.averaged()); err != nil {
-		return nil, err
-	}
-	if s.Seed != t.cfg.Train.Seed {
-		notes = append(notes, fmt.Sprintf("train.seed is %d, the checkpoint's run had %d: samples and dropout differ from it from here on", t.cfg.Train.Seed, s.Seed))
-	}
-	if s.DataSHA256 != t.state.DataSHA256 {
-		notes = append(notes, "the data set differs from the one the checkpoint was trained on")
-	}
-	t.step = s.Step
-	t.state.BestLoss, t.state.BadEvals, t.state.LastLoss, t.state.WallS = s.BestLoss, s.BadEvals, s.LastLoss, s.WallS
-	t.begin, t.paused = t.o.Now(), s.Step
-	return notes, t.dropLoader()
-}
-
 // openState verifies a checkpoint and reads its state.json.
 // Where files are named, only these are hashed beside it.
 func openState(path string, files ...string) (*checkpoint.Checkpoint, *State, error) {

@@ -29,6 +29,7 @@ type office struct {
 	done    map[int][]Progress // by step
 	rejoins int
 	groups  []Group
+	resume  map[string]string // by worker: the checkpoint that it goes on from
 }
 
 // desk is one worker's Link.
@@ -177,6 +178,10 @@ func (o *office) hire(t *testing.T, id string, cfg *config.Config, out string, s
 	}
 	tr, err := New(cfg, opt)
 	require.NoError(t, err)
+	if from := o.resume[id]; from != "" {
+		_, err := tr.Resume(from)
+		require.NoError(t, err)
+	}
 	t.Cleanup(func() { kill(); _ = tr.Close(); _ = l.Close() })
 	o.mu.Lock()
 	o.links[id] = d

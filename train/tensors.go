@@ -113,29 +113,61 @@ func (w *weights) specs() []checkpoint.Spec {
 
 // load reads a model's file into the store; a file of another model is refused before anything changes.
 func (w *weights) load(path string) (err error) {
-	f, err := safetensors.Open(path)
+	f, parts, err := w.open(path)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := checkpoint.Match(w.specs(), f); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	var raw []byte
-	for i, x := range w.list {
-		if i == 0 || w.list[i-1].Param != x.Param {
-			raw = tensor.AlignedBytes(w.types[x.Param].Bytes())
-		}
-		if err := f.ReadInto(x.Name, raw[x.From*w.row(x.Param):x.To*w.row(x.Param)]); err != nil {
+	return errors.Join(parts.into(w.store), f.Close())
+}
+
+// parts says how each tensor of a store is read from a checkpoint's files: by its name in the store.
+type parts map[string]part
+
+// part reads the elements of a tensor, of so many bytes.
+type part struct {
+	bytes int
+	read  func(raw []byte) error
+}
+
+// into reads all of them.
+func (p parts) into(s backend.Store) error {
+	for name, x := range p {
+		raw := tensor.AlignedBytes(x.bytes)
+		if err := x.read(raw); err != nil {
 			return err
 		}
-		if i+1 == len(w.list) || w.list[i+1].Param != x.Param {
-			if err := w.store.Write(w.from(x.Param), raw); err != nil {
-				return err
-			}
+		if err := s.Write(name, raw); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// open opens a model's file and checks that it is one of this model.
+func (w *weights) open(path string) (*safetensors.File, parts, error) {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := checkpoint.Match(w.specs(), f); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	}
+	rows := map[string][]models.Weight{} // by parameter, of which a weight in the file may be some rows
+	for _, x := range w.list {
+		rows[x.Param] = append(rows[x.Param], x)
+	}
+	out := parts{}
+	for param, list := range rows {
+		out[w.from(param)] = part{w.types[param].Bytes(), func(raw []byte) error {
+			for _, x := range list {
+				if err := f.ReadInto(x.Name, raw[x.From*w.row(param):x.To*w.row(param)]); err != nil {
+					return err
+				}
+			}
+			return nil
+		}}
+	}
+	return f, out, nil
 }
 
 // optimizerTensors lists what optimizer.safetensors holds of a program: name in the file to tensor.
@@ -169,12 +201,12 @@ func optimizerItems(s backend.Store, list map[string]plan.Tensor) []safetensors.
 	return out
 }
 
-func loadOptimizer(s backend.Store, path string, p *plan.Program, averaged bool) (err error) {
+// openOptimizer opens the optimizer's file and checks that it is one of this program.
+func openOptimizer(path string, p *plan.Program, averaged bool) (*safetensors.File, parts, error) {
 	f, err := safetensors.Open(path)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
 	list := optimizerTensors(p, averaged)
 	var specs []checkpoint.Spec
 	for _, t := range p.Tensors { // the program's order, so that the first difference is the model's first
@@ -185,16 +217,11 @@ func loadOptimizer(s backend.Store, path string, p *plan.Program, averaged bool)
 		}
 	}
 	if err := checkpoint.Match(specs, f); err != nil {
-		return fmt.Errorf("%s: optimizer state: %w", path, err)
+		return nil, nil, errors.Join(fmt.Errorf("%s: optimizer state: %w", path, err), f.Close())
 	}
+	out := parts{}
 	for name, t := range list {
-		x, err := f.Tensor(name)
-		if err != nil {
-			return err
-		}
-		if err := s.Write(t.Name, x.Bytes()); err != nil {
-			return err
-		}
+		out[t.Name] = part{t.Type.Bytes(), func(raw []byte) error { return f.ReadInto(name, raw) }}
 	}
-	return nil
+	return f, out, nil
 }

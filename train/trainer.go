@@ -62,7 +62,8 @@ type Trainer struct {
 	rng     []byte                    // I64 (3): seed, step, lane; nil where the model draws nothing
 	saver   *checkpoint.Store
 
-	crew      *crew // the run's part in a job; nil alone
+	crew      *crew   // the run's part in a job; nil alone
+	unread    *source // the tensors of the state are still there, to be read by all workers together; else nil
 	hash      string
 	steps     int    // of the whole run
 	step      int    // done so far
@@ -313,7 +314,8 @@ func (t *Trainer) Close() error {
 	if t.crew != nil {
 		err = t.crew.close()
 	}
-	err = errors.Join(err, t.dropLoader())
+	err = errors.Join(err, t.dropLoader(), t.unread.close())
+	t.unread = nil
 	if t.eval != nil {
 		err = errors.Join(err, t.eval.Close())
 		t.eval = nil
