@@ -168,20 +168,20 @@ func (l *launcher) step(in view.Input) {
 	}
 }
 
-// decided hands a view to the workers. One that lacks a worker tells it to stop and wait.
+// lastStep is how long workers that still end their last step keep their ring once others have finished and gone.
+const lastStep = 200 * time.Millisecond
+
+// decided takes a view over.
 func (l *launcher) decided(v view.View) {
 	begins := l.view.Epoch == 0
 	l.view = v.Clone()
-	for _, w := range l.workers {
-		if w.link != nil {
-			w.link.SetView(l.view)
-		}
+	if l.done {
+		time.AfterFunc(lastStep, func() { l.box.post(l.handOut) })
+	} else {
+		l.handOut()
 	}
 	l.journal.view(l.view)
 	l.first.Store(len(v.Workers) > 0 && v.Workers[0].Host == l.id)
-	if l.done {
-		l.dismiss()
-	}
 	l.remember(time.Now())
 	level := slog.LevelInfo
 	if l.done || l.stopping { // workers go one by one
@@ -190,6 +190,18 @@ func (l *launcher) decided(v view.View) {
 	l.log.Log(context.Background(), level, fmt.Sprintf("view %d: %s on %s: %s", v.Epoch, count(len(v.Workers), "worker"), count(len(v.Hosts), "host"), v.Reason))
 	if begins {
 		go l.node.Update(func(h *gossip.Host) { h.Inside = true })
+	}
+}
+
+// handOut gives the newest view to the workers. One that lacks a worker tells it to stop and wait.
+func (l *launcher) handOut() {
+	for _, w := range l.workers {
+		if w.link != nil {
+			w.link.SetView(l.view)
+		}
+	}
+	if l.done {
+		l.dismiss()
 	}
 }
 
