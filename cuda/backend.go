@@ -20,7 +20,10 @@ import (
 // Backend runs programs on one GPU, or on the software CUDA device.
 type Backend struct{ d *device }
 
-var _ backend.Backend = (*Backend)(nil)
+var (
+	_ backend.Backend = (*Backend)(nil)
+	_ backend.Planner = (*Backend)(nil)
+)
 
 func init() {
 	register("cuda", func() (string, error) { return "", nil })
@@ -89,6 +92,9 @@ func (b *Backend) Close() error {
 	}
 	defer b.d.leave()
 	errs := []error{b.d.compute.Synchronize(), b.d.copies.Synchronize(), b.d.small.Close(), b.d.free(b.d.products.workspace)}
+	if b.d.products.version != 0 {
+		b.d.products.handle.Close()
+	}
 	for _, m := range b.d.modules {
 		errs = append(errs, m.Unload())
 	}
@@ -98,6 +104,9 @@ func (b *Backend) Close() error {
 
 // Storage keeps activations in what products round to: a GPU's memory and its bandwidth are what limits a step.
 func (b *Backend) Storage(precision tensor.DType) tensor.DType { return precision }
+
+// Without leaves out what cuBLASLt does better: gelu's gradient belongs to its products, from gelu's input.
+func (b *Backend) Without() []string { return []string{"keep-slope"} }
 
 // NewStore returns an empty store on the device.
 func (b *Backend) NewStore() backend.Store {

@@ -55,8 +55,8 @@ func (b *binder) Launch(kernel string, grid, block kernels.Dim3, shared int, arg
 	if f.checked && !slices.Equal(f.params, sizes) {
 		return fmt.Errorf("kernel %s takes parameters of %v bytes, the launch passes %v", kernel, f.params, sizes)
 	}
-	if shared > b.d.info.Shared {
-		return fmt.Errorf("kernel %s asks for %d bytes of shared memory, %s has %d per block", kernel, shared, b.d.name, b.d.info.Shared)
+	if all := shared + f.static; all > b.d.info.Shared {
+		return fmt.Errorf("kernel %s asks for %d bytes of shared memory, %s has %d per block", kernel, all, b.d.name, b.d.info.Shared)
 	}
 	if b.commands == nil {
 		return nil

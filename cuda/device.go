@@ -33,12 +33,16 @@ type device struct {
 // smallBytes is the size of device.small: losses, norms, optimizer numbers.
 const smallBytes = 256
 
+// sharedByDefault is what a block may have of shared memory, static and dynamic together, unless a kernel asks for more.
+const sharedByDefault = 48 << 10
+
 // function is a kernel as the driver knows it.
 type function struct {
 	handle  cu.Function
 	params  []int // sizes of its parameters, where known
 	checked bool
 	shared  int // dynamic shared memory that it may ask for
+	static  int // shared memory that it has anyway
 }
 
 // openDevice takes a device of the driver that is open and loads the kernels' images.
@@ -136,8 +140,15 @@ func (d *device) function(name string) (*function, error) {
 		if err != nil {
 			continue
 		}
-		f := &function{handle: h, shared: 48 << 10}
+		f := &function{handle: h}
+		if err := driver.Load(h); err != nil {
+			return nil, fmt.Errorf("kernel %s: loading its code: %w", name, err)
+		}
+		if f.static, err = driver.StaticShared(h); err != nil {
+			return nil, fmt.Errorf("kernel %s: %w", name, err)
+		}
 		f.params, f.checked = driver.ParamSizes(h)
+		f.shared = sharedByDefault - f.static
 		d.functions[name] = f
 		return f, nil
 	}

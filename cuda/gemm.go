@@ -3,13 +3,9 @@
 package cuda
 
 import (
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"math/bits"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"ringo/cuda/blas"
 	"ringo/kernels"
@@ -19,6 +15,7 @@ import (
 // algorithms that were fastest, kept in a file of the user's cache.
 type products struct {
 	version   int
+	handle    blas.Handle
 	why       error // why there is no library
 	workspace uint64
 	fastest   map[string]blas.Algorithm
@@ -36,65 +33,23 @@ func (d *device) openProducts() error {
 		return nil
 	}
 	var err error
+	if d.products.handle, err = blas.NewHandle(); err != nil {
+		d.products.version, d.products.why = 0, err
+		return nil
+	}
 	if d.products.workspace, err = d.allocate(blas.WorkspaceBytes, false); err != nil {
 		return fmt.Errorf("workspace of cuBLASLt, %d bytes: %w", blas.WorkspaceBytes, err)
 	}
-	d.products.load(d)
+	d.products.findFile(d)
 	return nil
-}
-
-// load reads the file of fastest algorithms; one that is missing or damaged only costs time.
-func (p *products) load(d *device) {
-	p.fastest = map[string]blas.Algorithm{}
-	cache, err := os.UserCacheDir()
-	if err != nil || d.soft {
-		return
-	}
-	name := strings.Map(func(r rune) rune {
-		if r == '/' || r == ' ' {
-			return '-'
-		}
-		return r
-	}, d.name)
-	p.file = filepath.Join(cache, "ringo", "cuda", fmt.Sprintf("gemm-%s-%d.json", name, p.version))
-	raw, err := os.ReadFile(p.file)
-	var entries map[string]string
-	if err != nil || json.Unmarshal(raw, &entries) != nil {
-		return
-	}
-	for key, text := range entries {
-		var a blas.Algorithm
-		if n, err := hex.Decode(a[:], []byte(text)); err == nil && n == len(a) {
-			p.fastest[key] = a
-		}
-	}
-}
-
-// save writes the file, whole or not at all. What cannot be saved is timed again next time.
-func (p *products) save() {
-	if p.file == "" || os.MkdirAll(filepath.Dir(p.file), 0o755) != nil {
-		return
-	}
-	entries := map[string]string{}
-	for key, a := range p.fastest {
-		entries[key] = hex.EncodeToString(a[:])
-	}
-	raw, err := json.MarshalIndent(entries, "", " ")
-	if err != nil {
-		return
-	}
-	tmp := fmt.Sprintf("%s.%d", p.file, os.Getpid())
-	if os.WriteFile(tmp, raw, 0o644) != nil || os.Rename(tmp, p.file) != nil {
-		_ = os.Remove(tmp)
-	}
 }
 
 // productKey names everything that an algorithm may depend on.
 func productKey(g *kernels.Gemm) string {
 	align := func(p uint64) int { return min(8, bits.TrailingZeros64(p)) }
-	return fmt.Sprintf("%dx%dx%d*%d %v%v %v>%v round %v ld %d %d %d step %d %d %d bias %v gelu %v aux %v beta %v align %d %d %d",
+	return fmt.Sprintf("%dx%dx%d*%d %v%v %v>%v round %v ld %d %d %d step %d %d %d bias %v gelu %v %v aux %v beta %v add %v align %d %d %d",
 		g.M, g.N, g.K, g.Batch, g.TransA, g.TransB, g.In, g.Out, g.Round, g.LDA, g.LDB, g.LDC, g.StepA, g.StepB, g.StepC,
-		g.Bias != 0, g.Gelu, g.Aux != 0, g.Beta != 0, align(g.A), align(g.B), align(g.C))
+		g.Bias != 0, g.Gelu, g.DGelu, g.Aux != 0, g.Beta != 0, g.Add != 0 && g.Add != g.C, align(g.A), align(g.B), align(g.C))
 }
 
 // candidates is how many algorithms are timed, runs how often each.
@@ -104,12 +59,12 @@ const candidates, timedRuns = 16, 4
 // safe while a program is compiled: nothing was computed yet.
 func (d *device) choose(p *blas.Plan, g *kernels.Gemm) bool {
 	key := productKey(g)
-	if a, ok := d.products.fastest[key]; ok {
-		// One run loads the library's code, which a capture may not do, and shows that the algorithm still works.
-		p.Use(a)
-		if _, ok := p.Time(d.compute, 1); ok {
-			return true
-		}
+	if d.known(p, key) {
+		return true
+	}
+	defer d.products.lock()()
+	if d.known(p, key) { // another process has timed it
+		return true
 	}
 	best, found := float32(0), false
 	var fastest blas.Algorithm
@@ -128,12 +83,23 @@ func (d *device) choose(p *blas.Plan, g *kernels.Gemm) bool {
 	return true
 }
 
+// known gives the plan the algorithm that was fastest before, false where there is none or it fails. One run loads the
+// library's code, which a capture may not do, and shows that the algorithm still works.
+func (d *device) known(p *blas.Plan, key string) bool {
+	a, ok := d.products.fastest[key]
+	if ok {
+		p.Use(a)
+		_, ok = p.Time(d.compute, 1)
+	}
+	return ok
+}
+
 // Gemm adds a product by the library. On the first pass it only asks whether there is an algorithm.
 func (b *binder) Gemm(g *kernels.Gemm) bool {
 	if b.d.products.version == 0 || g.M == 0 || g.N == 0 || g.K == 0 {
 		return false
 	}
-	p, err := blas.NewPlan(g, b.d.products.workspace)
+	p, err := blas.NewPlan(b.d.products.handle, g, b.d.products.workspace)
 	if err != nil {
 		return false
 	}

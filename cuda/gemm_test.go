@@ -33,13 +33,19 @@ func withLibrary(t *testing.T, run string) {
 // Products by the library: the twin of cuBLASLt in cuda/soft/blas checks descriptors and computes what they say.
 func TestProductsByTheLibrary(t *testing.T) {
 	t.Parallel()
-	withLibrary(t, "^TestProductsChild$")
+	withLibrary(t, "^TestProducts(Auxiliary)?Child$")
 }
 
 // The suite with the library in place of our own products.
 func TestSuiteWithTheLibrary(t *testing.T) {
 	t.Parallel()
 	withLibrary(t, "^TestSuite$/^ops$/^(matmul|linear)")
+}
+
+// Ten training steps by the library: its activations and their gradients are parts of products there.
+func TestGoldenWithTheLibrary(t *testing.T) {
+	t.Parallel()
+	withLibrary(t, "^TestGolden$/_gpt$")
 }
 
 func TestProductsChild(t *testing.T) {
@@ -55,6 +61,52 @@ func TestProductsChild(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What a gelu's product keeps, per batch entry, is what its gradient's product takes; a residual is added from elsewhere.
+func TestProductsAuxiliaryChild(t *testing.T) {
+	if os.Getenv("RINGO_CUBLASLT") == "" {
+		t.Skip("runs as a child of TestProductsByTheLibrary")
+	}
+	d := softDevice(t)
+	require.NoError(t, d.enter())
+	defer d.leave()
+	const batch, m, n = 2, 3, 8
+	a, b := place(t, d, tensor.F32, batch*m*m, 1), place(t, d, tensor.F32, batch*m*n, 2)
+	c, aux, add := place(t, d, tensor.F32, batch*m*n, 3), place(t, d, tensor.F32, batch*m*n, 4), place(t, d, tensor.F32, batch*m*n, 5)
+	g := kernels.Gemm{M: m, N: n, K: m, In: tensor.F32, Out: tensor.F32, LDA: m, LDB: n, LDC: n, Batch: batch, StepA: m * m, StepB: m * n, StepC: m * n,
+		Alpha: 1, Round: tensor.F32, A: a.ptr, B: b.ptr, C: c.ptr}
+	run := func(change func(g *kernels.Gemm)) []float64 {
+		g := g
+		change(&g)
+		list := &binder{d: d, commands: &driver.Commands{}}
+		require.True(t, list.Gemm(&g))
+		defer list.close()
+		require.NoError(t, d.move(c.ptr, c.raw, true)) // timing overwrote it
+		require.NoError(t, list.commands.Run(0, 1, d.ctx, d.compute))
+		return fetch(t, d, c)
+	}
+	sums := run(func(*kernels.Gemm) {})
+	y := run(func(g *kernels.Gemm) { g.Gelu, g.Aux = true, aux.ptr })
+	kept := fetch(t, d, aux)
+	slope := run(func(g *kernels.Gemm) { g.DGelu, g.Aux = true, aux.ptr })
+	total := run(func(g *kernels.Gemm) { g.Add, g.Beta = add.ptr, 0.5 })
+	for i, v := range sums {
+		gelu := func(x float64) float64 { return 0.5 * x * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(x+0.044715*x*x*x))) }
+		const h = 1e-4
+		require.Equal(t, v, kept[i], "element %d", i)
+		require.InDelta(t, gelu(v), y[i], 1e-5, "element %d", i)
+		require.InDelta(t, v*(gelu(v+h)-gelu(v-h))/(2*h), slope[i], 1e-5, "element %d", i)
+		require.InDelta(t, v+0.5*add.x[i], total[i], 1e-5, "element %d", i)
+	}
+}
+
+func fetch(t *testing.T, d *device, p placed) []float64 {
+	t.Helper()
+	got, x := make([]byte, len(p.raw)), make([]float64, len(p.x))
+	require.NoError(t, d.move(p.ptr, got, false))
+	tensor.LoadFloat64(x, tensor.F32, got)
+	return x
 }
 
 // checkProduct compares C (2,5,16) = A (2,5,7)·B (2,7,16), with what goes on at its end, with plain sums.

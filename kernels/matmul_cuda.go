@@ -198,6 +198,15 @@ func libraryProduct(c *DeviceCall, p deviceProduct) (bool, error) {
 	switch {
 	case plain && end.Act == 0 && end.Kept == Null:
 		return c.Queue.Gemm(&g), nil
+	case end.Residual != Null && end.Act == 0 && end.Pre == Null && end.Kept == Null:
+		g.Add, g.Beta = end.Residual, end.Beta
+		return c.Queue.Gemm(&g), nil
+	case end.Pre != Null && end.ActGrad == deviceActivation["gelu_tanh"] && end.Act == 0 && end.Bias == Null && end.Residual == Null && end.Kept == Null:
+		g.DGelu, g.Aux = true, end.Pre
+		if c.Queue.Gemm(&g) {
+			return true, nil
+		}
+		g.DGelu, g.Aux = false, Null // the derivative follows
 	case plain && end.Act == deviceActivation["gelu_tanh"] && end.Slope == 0:
 		g.Gelu, g.Aux = true, end.Kept
 		return c.Queue.Gemm(&g), nil

@@ -6,6 +6,7 @@ package runtime
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"ringo/runtime/backend"
 	"ringo/runtime/graph"
@@ -18,6 +19,9 @@ func Compile(b backend.Backend, s backend.Store, build func(g *graph.Graph), opt
 	g, err := graph.Build(build)
 	if err != nil {
 		return nil, err
+	}
+	if d, ok := b.(backend.Planner); ok {
+		opt.Disable = slices.Concat(opt.Disable, d.Without())
 	}
 	p, err := plan.Compile(g, opt)
 	if err != nil {

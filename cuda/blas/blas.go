@@ -34,6 +34,21 @@ func Open() (int, error) {
 	return int(v), nil
 }
 
+// Handle is the library's state for one device.
+type Handle struct{ handle unsafe.Pointer }
+
+// NewHandle makes the handle of the device that is current on this thread.
+func NewHandle() (Handle, error) {
+	h := C.ringo_lt_handle()
+	if h == nil {
+		return Handle{}, fmt.Errorf("no cuBLASLt: %s", C.GoString(C.ringo_lt_why()))
+	}
+	return Handle{h}, nil
+}
+
+// Close frees the handle, after its plans.
+func (h Handle) Close() { C.ringo_lt_close(h.handle) }
+
 // Plan is a product bound to memory, with an algorithm.
 type Plan struct{ plan *C.ringo_plan }
 
@@ -48,6 +63,7 @@ const (
 	epilogueBias                 = 4
 	epilogueGelu                 = 32 // the tanh form
 	epilogueAux                  = 128
+	epilogueDGelu                = 64 | epilogueAux
 )
 
 // product turns a row-major product into the library's column-major one: C = A·B row by row is Cᵀ = Bᵀ·Aᵀ column by
@@ -62,16 +78,21 @@ func product(g *kernels.Gemm) (C.ringo_product, error) {
 		trans_a: truth(g.TransB), trans_b: truth(g.TransA), compute: compute32F, epilogue: epilogueDefault,
 		lda: C.int64_t(g.LDB), ldb: C.int64_t(g.LDA), ldc: C.int64_t(g.LDC),
 		step_a: C.int64_t(g.StepB), step_b: C.int64_t(g.StepA), step_c: C.int64_t(g.StepC),
-		a: C.uint64_t(g.B), b: C.uint64_t(g.A), c: C.uint64_t(g.C), bias: C.uint64_t(g.Bias), aux: C.uint64_t(g.Aux),
+		a: C.uint64_t(g.B), b: C.uint64_t(g.A), c: C.uint64_t(g.C), d: C.uint64_t(g.C), bias: C.uint64_t(g.Bias), aux: C.uint64_t(g.Aux),
 		alpha: C.float(g.Alpha), beta: C.float(g.Beta)}
 	if g.In == tensor.F32 && g.Round == tensor.BF16 {
 		p.compute = compute32FFast16
 	}
-	if g.Gelu {
+	if g.Add != kernels.Null {
+		p.c = C.uint64_t(g.Add)
+	}
+	switch {
+	case g.DGelu:
+		p.epilogue = epilogueDGelu
+	case g.Gelu && g.Aux != kernels.Null:
+		p.epilogue = epilogueGelu | epilogueAux
+	case g.Gelu:
 		p.epilogue = epilogueGelu
-		if g.Aux != kernels.Null {
-			p.epilogue |= epilogueAux
-		}
 	}
 	if g.Bias != kernels.Null {
 		p.epilogue = p.epilogue&^epilogueDefault | epilogueBias
@@ -97,12 +118,12 @@ func truth(b bool) C.int {
 }
 
 // NewPlan describes a product; workspace is WorkspaceBytes of device memory.
-func NewPlan(g *kernels.Gemm, workspace uint64) (*Plan, error) {
+func NewPlan(h Handle, g *kernels.Gemm, workspace uint64) (*Plan, error) {
 	p, err := product(g)
 	if err != nil {
 		return nil, err
 	}
-	q := C.ringo_plan_new(&p, C.uint64_t(workspace), WorkspaceBytes)
+	q := C.ringo_plan_new(h.handle, &p, C.uint64_t(workspace), WorkspaceBytes)
 	if q == nil {
 		return nil, ErrRefused
 	}

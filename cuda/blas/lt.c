@@ -7,7 +7,7 @@
 
 // Enumerators of cublasLt.h and cublas_api.h that are used here.
 enum {
-  DESC_TRANSA = 3, DESC_TRANSB = 4, DESC_EPILOGUE = 7, DESC_BIAS_POINTER = 8, DESC_AUX_POINTER = 11, DESC_AUX_LD = 12,
+  DESC_TRANSA = 3, DESC_TRANSB = 4, DESC_EPILOGUE = 7, DESC_BIAS_POINTER = 8, DESC_AUX_POINTER = 11, DESC_AUX_LD = 12, DESC_AUX_STEP = 13,
   LAYOUT_BATCH_COUNT = 5, LAYOUT_STRIDED_BATCH_OFFSET = 6,
   PREF_MAX_WORKSPACE_BYTES = 1, PREF_REDUCTION_SCHEME_MASK = 3, PREF_MIN_ALIGNMENT_A = 5, // B, C, D follow
   REDUCTION_COMPUTE_TYPE = 2, REDUCTION_OUTPUT_TYPE = 4,
@@ -15,8 +15,9 @@ enum {
 };
 
 static struct {
-  void *library, *handle;
-  int (*create)(void **);
+  void *library;
+  size_t found; // the version
+  int (*create)(void **), (*destroy)(void *);
   size_t (*version)(void);
   int (*desc_create)(void **, int, int), (*desc_set)(void *, int, const void *, size_t), (*desc_destroy)(void *);
   int (*layout_create)(void **, int, uint64_t, uint64_t, int64_t), (*layout_set)(void *, int, const void *, size_t), (*layout_destroy)(void *);
@@ -29,7 +30,7 @@ static char why[512];
 
 struct ringo_plan {
   ringo_product p;
-  void *desc, *a, *b, *c, *pref;
+  void *handle, *desc, *a, *b, *c, *pref;
   ringo_algorithm algorithm;
   uint64_t workspace;
   size_t workspace_bytes;
@@ -37,7 +38,7 @@ struct ringo_plan {
 
 static int bind(void) {
   const struct { void **f; const char *name; } all[] = {
-      {(void **)&lt.create, "cublasLtCreate"}, {(void **)&lt.version, "cublasLtGetVersion"},
+      {(void **)&lt.create, "cublasLtCreate"}, {(void **)&lt.destroy, "cublasLtDestroy"}, {(void **)&lt.version, "cublasLtGetVersion"},
       {(void **)&lt.desc_create, "cublasLtMatmulDescCreate"}, {(void **)&lt.desc_set, "cublasLtMatmulDescSetAttribute"},
       {(void **)&lt.desc_destroy, "cublasLtMatmulDescDestroy"}, {(void **)&lt.layout_create, "cublasLtMatrixLayoutCreate"},
       {(void **)&lt.layout_set, "cublasLtMatrixLayoutSetAttribute"}, {(void **)&lt.layout_destroy, "cublasLtMatrixLayoutDestroy"},
@@ -47,22 +48,29 @@ static int bind(void) {
   };
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
     if (!(*all[i].f = dlsym(lt.library, all[i].name))) return snprintf(why, sizeof why, "the library has no %s", all[i].name), 0;
-  int rc = lt.create(&lt.handle);
-  if (rc) snprintf(why, sizeof why, "cublasLtCreate failed with status %d", rc);
-  return rc == 0;
+  return 1;
 }
 
 size_t ringo_lt_open(const char *path) {
   const char *names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so"};
   int n = 4;
   if (*path) names[0] = path, n = 1;
-  if (lt.handle) return lt.version();
+  if (lt.found) return lt.found;
   for (int i = 0; i < n && !lt.library; i++) lt.library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
   if (!lt.library) return snprintf(why, sizeof why, "%s", dlerror()), 0;
-  return bind() ? lt.version() : 0;
+  return bind() ? lt.found = lt.version() : 0;
 }
 
 const char *ringo_lt_why(void) { return why; }
+
+void *ringo_lt_handle(void) {
+  void *handle = NULL;
+  int rc = lt.create(&handle);
+  if (rc) snprintf(why, sizeof why, "cublasLtCreate failed with status %d", rc);
+  return rc ? NULL : handle;
+}
+
+void ringo_lt_close(void *handle) { lt.destroy(handle); }
 
 static int make_layout(void **out, int type, int rows, int cols, int64_t ld, int batch, int64_t step) {
   int32_t count = batch;
@@ -79,6 +87,7 @@ static int describe(ringo_plan *q) {
             lt.desc_set(q->desc, DESC_EPILOGUE, &epilogue, sizeof epilogue);
   if (p->bias) bad |= lt.desc_set(q->desc, DESC_BIAS_POINTER, &p->bias, sizeof p->bias);
   if (p->aux) bad |= lt.desc_set(q->desc, DESC_AUX_POINTER, &p->aux, sizeof p->aux) | lt.desc_set(q->desc, DESC_AUX_LD, &p->ldc, sizeof p->ldc);
+  if (p->aux && p->batch > 1) bad |= lt.desc_set(q->desc, DESC_AUX_STEP, &p->step_c, sizeof p->step_c);
   return !bad && make_layout(&q->a, p->in, ta ? p->k : p->m, ta ? p->m : p->k, p->lda, p->batch, p->step_a) &&
          make_layout(&q->b, p->in, tb ? p->n : p->k, tb ? p->k : p->n, p->ldb, p->batch, p->step_b) &&
          make_layout(&q->c, p->out, p->m, p->n, p->ldc, p->batch, p->step_c);
@@ -93,7 +102,7 @@ static uint32_t alignment(uint64_t p) {
 static int prefer(ringo_plan *q) {
   uint64_t bytes = q->workspace_bytes;
   uint32_t schemes = REDUCTION_COMPUTE_TYPE | REDUCTION_OUTPUT_TYPE; // partial sums apart, added in a fixed order
-  const uint64_t at[4] = {q->p.a, q->p.b, q->p.c, q->p.c};
+  const uint64_t at[4] = {q->p.a, q->p.b, q->p.c, q->p.d};
   if (lt.pref_create(&q->pref)) return 0;
   int bad = lt.pref_set(q->pref, PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes) | lt.pref_set(q->pref, PREF_REDUCTION_SCHEME_MASK, &schemes, sizeof schemes);
   for (int i = 0; i < 4; i++) {
@@ -103,9 +112,9 @@ static int prefer(ringo_plan *q) {
   return !bad;
 }
 
-ringo_plan *ringo_plan_new(const ringo_product *p, uint64_t workspace, size_t workspace_bytes) {
+ringo_plan *ringo_plan_new(void *handle, const ringo_product *p, uint64_t workspace, size_t workspace_bytes) {
   ringo_plan *q = calloc(1, sizeof *q);
-  q->p = *p, q->workspace = workspace, q->workspace_bytes = workspace_bytes;
+  q->handle = handle, q->p = *p, q->workspace = workspace, q->workspace_bytes = workspace_bytes;
   if (describe(q) && prefer(q)) return q;
   ringo_plan_free(q);
   return NULL;
@@ -122,7 +131,7 @@ void ringo_plan_free(ringo_plan *q) {
 
 int ringo_plan_ask(ringo_plan *q, ringo_algorithm *out, int max) {
   int found = 0, kept = 0;
-  if (lt.heuristic(lt.handle, q->desc, q->a, q->b, q->c, q->c, q->pref, max, out, &found)) return 0;
+  if (lt.heuristic(q->handle, q->desc, q->a, q->b, q->c, q->c, q->pref, max, out, &found)) return 0;
   for (int i = 0; i < found; i++)
     if (!out[i].state && out[i].workspace <= q->workspace_bytes) out[kept++] = out[i];
   return kept;
@@ -133,7 +142,7 @@ void ringo_plan_use(ringo_plan *q, const ringo_algorithm *a) { q->algorithm = *a
 int ringo_plan_run(void *plan, CUstream s) {
   ringo_plan *q = plan;
   const ringo_product *p = &q->p;
-  return lt.matmul(lt.handle, q->desc, &p->alpha, (void *)p->a, q->a, (void *)p->b, q->b, &p->beta, (void *)p->c, q->c, (void *)p->c, q->c,
+  return lt.matmul(q->handle, q->desc, &p->alpha, (void *)p->a, q->a, (void *)p->b, q->b, &p->beta, (void *)p->c, q->c, (void *)p->d, q->c,
                    q->algorithm.algo, (void *)q->workspace, q->workspace_bytes, s);
 }
 

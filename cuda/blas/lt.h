@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// A product as the library sees it, column-major: C (m,n) = epilogue(alpha·op(A)·op(B)) + beta·C.
+// A product as the library sees it, column-major: D (m,n) = epilogue(alpha·op(A)·op(B) + beta·C), C laid out as D.
 typedef struct {
   int m, n, k, batch;
   int trans_a, trans_b;
@@ -15,7 +15,7 @@ typedef struct {
   int compute;      // cublasComputeType_t
   int epilogue;     // cublasLtEpilogue_t
   int64_t lda, ldb, ldc, step_a, step_b, step_c;
-  uint64_t a, b, c, bias, aux;
+  uint64_t a, b, c, d, bias, aux; // aux is laid out as D
   float alpha, beta;
 } ringo_product;
 
@@ -34,8 +34,13 @@ typedef struct ringo_plan ringo_plan;
 size_t ringo_lt_open(const char *path);
 const char *ringo_lt_why(void);
 
+// ringo_lt_handle makes a handle for the device of the current context, NULL where the library refuses; one serves one
+// device. ringo_lt_close frees it.
+void *ringo_lt_handle(void);
+void ringo_lt_close(void *handle);
+
 // ringo_plan_new makes the descriptors; NULL where the library refuses them. workspace is device memory.
-ringo_plan *ringo_plan_new(const ringo_product *p, uint64_t workspace, size_t workspace_bytes);
+ringo_plan *ringo_plan_new(void *handle, const ringo_product *p, uint64_t workspace, size_t workspace_bytes);
 void ringo_plan_free(ringo_plan *p);
 
 // ringo_plan_ask fills up to max algorithms, best first by the library's estimate, and returns how many.

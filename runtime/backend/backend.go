@@ -54,6 +54,11 @@ func Storage(b Backend, precision tensor.DType) tensor.DType {
 	return tensor.F32
 }
 
+// Planner is a Backend that does better without some of the planner's optional passes (plan.Options.Disable).
+type Planner interface {
+	Without() []string
+}
+
 // Store is persistent memory: parameters, states and optimizer slots by name. Programs that share a store
 // share its tensors. It is not safe for concurrent use.
 type Store interface {

@@ -44,6 +44,7 @@ func Example() {
 	// recompute       matmul relu add
 	// fuse-loss       matmul relu add
 	// fuse-epilogue   matmul
+	// keep-slope      matmul
 	// fuse-residual   matmul
 	// simplify-again  matmul
 	// prune           matmul

@@ -53,6 +53,13 @@ func fuseEpilogue(g *graph.Graph, s *state) error {
 			fuseSum(r, n)
 		}
 	}
+	r.finish()
+	return nil
+}
+
+// keepSlopes runs keepSlope over the graph. Devices whose library has the activation's gradient in its products leave it out.
+func keepSlopes(g *graph.Graph, s *state) error {
+	r := newRewriter(g, s)
 	for _, n := range g.Nodes {
 		keepSlope(r, n)
 	}

@@ -24,6 +24,7 @@ var passes = []pass{
 	{"recompute", false, recompute},
 	{"fuse-loss", true, fuseLoss},
 	{"fuse-epilogue", true, fuseEpilogue},
+	{"keep-slope", true, keepSlopes},
 	{"fuse-residual", true, fuseResidual},
 	{"simplify-again", true, simplify},
 	{"prune", false, prune},

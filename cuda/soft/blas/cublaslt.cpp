@@ -36,7 +36,7 @@ struct Attributes {
 struct Desc : Attributes { int compute, scale; };
 struct Layout : Attributes { int type; int64_t rows, cols, ld; };
 
-enum { TRANSA = 3, TRANSB = 4, EPILOGUE = 7, BIAS = 8, AUX = 11, AUX_LD = 12, BATCH = 5, STEP = 6, WORKSPACE = 1, SCHEMES = 3, ALIGN_A = 5 };
+enum { TRANSA = 3, TRANSB = 4, EPILOGUE = 7, BIAS = 8, AUX = 11, AUX_LD = 12, AUX_STEP = 13, BATCH = 5, STEP = 6, WORKSPACE = 1, SCHEMES = 3, ALIGN_A = 5 };
 enum { F32 = 0, BF16 = 14, COMPUTE_32F = 68, COMPUTE_FAST_16BF = 75 };
 
 float load(const void *p, int type, int64_t i) {
@@ -62,9 +62,14 @@ struct Product {
   Desc d;
   Layout a, b, c;
   float alpha, beta;
-  const void *pa, *pb;
-  void *pc;
+  const void *pa, *pb, *pc;
+  void *pd;
 };
+
+float gelu_grad(float x) {
+  float t = tanhf(0.79788456f * (x + 0.044715f * x * x * x));
+  return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * 0.79788456f * (1 + 3 * 0.044715f * x * x);
+}
 
 float factor(const Product &q, const void *p, const Layout &l, bool trans, int64_t row, int64_t col, int64_t batch) {
   float x = load(p, l.type, batch * l.get(STEP) + (trans ? row * l.ld + col : col * l.ld + row));
@@ -86,15 +91,20 @@ void compute(void *data) {
         float x = q->alpha * (float)s;
         if (q->beta) x += q->beta * load(q->pc, q->c.type, at);
         if (epilogue & 4) x += load((void *)q->d.get(BIAS), q->c.type, i);
-        if (epilogue & 128) store((void *)q->d.get(AUX), q->c.type, j * q->d.get(AUX_LD) + i, x);
+        int64_t aux = z * q->d.get(AUX_STEP) + j * q->d.get(AUX_LD) + i;
+        if (epilogue & 64)
+          x *= gelu_grad(load((void *)q->d.get(AUX), q->c.type, aux));
+        else if (epilogue & 128)
+          store((void *)q->d.get(AUX), q->c.type, aux, x);
         if (epilogue & 32) x = 0.5f * x * (1 + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
-        store(q->pc, q->c.type, at, x);
+        store(q->pd, q->c.type, at, x);
       }
 }
 } // namespace
 
 API size_t cublasLtGetVersion() { return 120603; }
 API int cublasLtCreate(void **h) { *h = new int(0); return OK; }
+API int cublasLtDestroy(void *h) { delete (int *)h; return OK; }
 API int cublasLtMatmulDescCreate(void **d, int compute, int scale) {
   Desc *x = new Desc;
   x->compute = compute, x->scale = scale, *d = x;
@@ -121,6 +131,8 @@ static int check(const Desc *d, const Layout *a, const Layout *b, const Layout *
   int64_t epilogue = d->get(EPILOGUE, 1);
   if ((epilogue & 128) && (d->get(AUX_LD) % 8 || d->get(AUX_LD) < m)) return NOT_SUPPORTED;
   if ((epilogue & 4) && !d->get(BIAS)) return INVALID;
+  if ((epilogue & 128) && c->get(BATCH, 1) > 1 && !d->get(AUX_STEP)) return INVALID;
+  if ((epilogue & 64) && (epilogue & (4 | 32))) return NOT_SUPPORTED;
   return OK;
 }
 
@@ -135,10 +147,10 @@ API int cublasLtMatmulAlgoGetHeuristic(void *, void *d, void *a, void *b, void *
 }
 
 API int cublasLtMatmul(void *, void *d, const void *alpha, const void *pa, void *a, const void *pb, void *b, const void *beta,
-                       const void *, void *c, void *pd, void *, const uint64_t *algo, void *, size_t, void *stream) {
+                       const void *pc, void *c, void *pd, void *, const uint64_t *algo, void *, size_t, void *stream) {
   if (int r = check((Desc *)d, (Layout *)a, (Layout *)b, (Layout *)c)) return r;
   if (algo[0] != 1 && algo[0] != 2) return INVALID;
   static std::vector<Product *> kept; // a graph may run a product any number of times
-  kept.push_back(new Product{*(Desc *)d, *(Layout *)a, *(Layout *)b, *(Layout *)c, *(const float *)alpha, *(const float *)beta, pa, pb, pd});
+  kept.push_back(new Product{*(Desc *)d, *(Layout *)a, *(Layout *)b, *(Layout *)c, *(const float *)alpha, *(const float *)beta, pa, pb, pc, pd});
   return cuLaunchHostFunc(stream, compute, kept.back()) ? INVALID : OK;
 }

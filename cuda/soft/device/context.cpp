@@ -106,6 +106,7 @@ API cuModuleGetFunction(Handle *f, Handle, const char *name) {
   *f = (Handle)simt::find(name);
   return *f ? OK : NOT_FOUND;
 }
+API cuFuncLoad(Handle) { ENTER; return capturing() ? CAPTURE_UNSUPPORTED : OK; }
 API cuFuncGetParamInfo(Handle f, size_t i, size_t *offset, size_t *size) {
   const simt::Kernel *k = (simt::Kernel *)f;
   if (i >= k->count) return INVALID;
