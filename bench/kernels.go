@@ -69,10 +69,14 @@ func kernelCases() []kernelCase {
 	)
 }
 
-// Kernels times every case; each is the minimum over repetitions of about a quarter of a second.
+// Kernels times every case; each is the minimum over repetitions of about a quarter of a second. On a device other than the
+// CPU it times the instructions that fill a training step there.
 func Kernels(c Config) ([]KernelResult, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
+	}
+	if c.Device != "" && c.Device != "cpu" {
+		return deviceKernels(c)
 	}
 	kernels.Init(c.Threads)
 	peak, rate := kernels.Peak(c.Precision()), StreamBandwidth()
@@ -214,5 +218,9 @@ func PrintKernels(w io.Writer, rs []KernelResult, c Config) {
 		fmt.Fprintf(tw, "%s\t%.3f\t%.0f\t%.1f\t%.3f\t%.0f %%\t\n", r.Kernel, r.MinMS, r.GFLOPS, r.GBps, r.Floor, 100*r.Share)
 	}
 	tw.Flush()
-	fmt.Fprintf(w, "%s, %d threads; floor: FLOPs over the GEMM peak, or bytes over the bandwidth of memory, measured just now. Data in cache can beat the latter.\n", c.DType, kernels.Threads())
+	where := fmt.Sprintf("%d threads", kernels.Threads())
+	if c.Device != "" && c.Device != "cpu" {
+		where = "device " + c.Device
+	}
+	fmt.Fprintf(w, "%s, %s; floor: FLOPs over the GEMM peak, or bytes over the bandwidth of memory, measured just now. Data in cache can beat the latter.\n", c.DType, where)
 }

@@ -166,7 +166,7 @@ func TestShapes(t *testing.T) {
 	for _, s := range shapes {
 		t.Run(s.name(), func(t *testing.T) {
 			t.Parallel()
-			soft, cpu := open(t, "soft", backend.Options{}), open(t, "cpu", backend.Options{})
+			device, cpu := tested(t), open(t, "cpu", backend.Options{})
 			for _, mode := range []struct {
 				storage, precision tensor.DType
 				tol                float64
@@ -179,7 +179,7 @@ func TestShapes(t *testing.T) {
 					continue
 				}
 				want := s.result(t, cpu, mode.storage, tensor.F32)
-				got := s.result(t, soft, mode.storage, mode.precision)
+				got := s.result(t, device, mode.storage, mode.precision)
 				for i := range want {
 					backendtest.Compare(t, want[i], got[i], mode.tol, fmt.Sprintf("%s in %v by %v, output %d", s.op, mode.storage, mode.precision, i))
 				}

@@ -58,4 +58,7 @@ if [ "$(sort -u "$runs/hashes" | wc -l)" != 1 ] || [ "$(wc -l <"$runs/hashes")" 
   cat "$runs/hashes" >&2
   exit 1
 fi
+echo "the script for GPU machines, on the software device"
+DEVICE=soft SECONDS_PER_JOB=1 scripts/gpu-check.sh -o "$runs/report.md" machine smoke kernels >"$runs/gpu-check.log" || { cat "$runs/gpu-check.log" >&2; exit 1; }
+grep -q 'attention_grad' "$runs/report.md"
 echo "cuda: ok"

@@ -12,7 +12,8 @@ eval "$(scripts/cuda.sh env)"
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 mkdir -p "$dir/ringo/bin" "$dir/ringo/cuda"
-cp bin/ringo bin/cuda.test bin/libringo_softcuda.so "$dir/ringo/bin/"
+cp bin/cuda.test bin/libringo_softcuda.so "$dir/ringo/bin/"
+"${GO:-go}" build -tags cuda -trimpath -ldflags='-s -w' -o "$dir/ringo/bin/ringo" ./cmd/ringo
 cp --parents -r models/testdata kernels/resources.txt scripts/gpu-check.sh bench/peers configs "$dir/ringo/" 2>/dev/null || true
 tar -C "$dir" -czf "$out" ringo
 size=$(stat -c %s "$out")

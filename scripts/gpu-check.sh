@@ -2,70 +2,179 @@
 # Checks and times ringo on a machine with an NVIDIA GPU and writes a Markdown report. It runs in the source tree (after
 # make cuda) and from a bundle (make gpu-bundle), which needs no Go and no compiler: only the driver, and cuBLAS to be fast.
 #
-#   scripts/gpu-check.sh [REPORT.md]
+#   scripts/gpu-check.sh [-o REPORT.md] [STAGE…]
 #
-# Beside ringo's benchmarks it runs the same jobs in PyTorch where python3 has it, and llm.c where LLMC names its
-# train_gpt2cu. SECONDS_PER_JOB (default 20) is the time for a job's steps. It ends with 1 where a check fails.
+# Stages, in order; none named means all. Each is a process of its own with a time limit, and the report is written again
+# after each, so what is known is kept whatever fails. A later call with other stages adds to the same report.
+#
+#   machine    driver, libraries, GPUs                                               20 s
+#   smoke      three ops, three training steps                                       60 s
+#   ops        every op against the float64 reference, f32 and bf16                 300 s
+#   shapes     products, attention, convolutions over several tiles                 180 s
+#   golden     ten steps against PyTorch's losses and the CPU's, twice to the same bits   180 s
+#   jobs       gpt2-124m, gpt2-350m, resnet18                                       180 s
+#   kernels    instructions beside the roofline                                     120 s
+#   torch      the same jobs in PyTorch, compiled; Flash and cuDNN attention        400 s
+#   llmc       llm.c, where LLMC names its train_gpt2cu                             120 s
+#   profile    where a step's time goes                                              60 s
+#   sanitizer  compute-sanitizer on small shapes                                    300 s
+#
+# SECONDS_PER_JOB (default 15) is the time for a job's steps. DEVICE (default cuda) names another device: soft tries the
+# script itself. It ends with 1 where a check fails.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-report=${1:-gpu-report.md}
-seconds=${SECONDS_PER_JOB:-20}
+report=gpu-report.md
+if [ "${1:-}" = -o ]; then
+  report=$2
+  shift 2
+fi
+all=(machine smoke ops shapes golden jobs kernels torch llmc profile sanitizer)
+stages=("$@")
+[ ${#stages[@]} -gt 0 ] || stages=("${all[@]}")
+device=${DEVICE:-cuda}
+seconds=${SECONDS_PER_JOB:-15}
+parts=$report.parts
 failed=0
-export RINGO_TEST_DEVICE=cuda
-# cuBLAS where the loader does not look by itself: the toolkit's folder, PyTorch's packages.
+mkdir -p "$parts"
+export RINGO_TEST_DEVICE=$device
+# cuBLAS and NCCL where the loader does not look by itself: the toolkit's folder, Python's packages.
 packaged=$(python3 -c 'import glob, os, site
-print(":".join({os.path.dirname(f) for s in site.getsitepackages() for f in glob.glob(s + "/nvidia/*/lib/libcublasLt.so.1?")}))' 2>/dev/null)
+print(":".join({os.path.dirname(f) for s in site.getsitepackages() for f in glob.glob(s + "/nvidia/*/lib/lib*.so.*")}))' 2>/dev/null)
 export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:-}:/usr/local/cuda/lib64:$packaged
 
-test=bin/cuda.test
-if [ ! -x "$test" ]; then
+test=$PWD/bin/cuda.test
+if command -v go >/dev/null && [ -e go.mod ]; then
   eval "$(scripts/cuda.sh env)" && go test -tags cuda -c -o "$test" ./cuda || exit 1
+elif [ ! -x "$test" ]; then
+  echo "bin/cuda.test is not here and neither is Go: make gpu-bundle packs both programs where Go is" >&2
+  exit 1
 fi
-test=$PWD/$test
 
-say() { echo "$*" | tee -a "$report"; }
-block() { # block TITLE COMMAND…: its output in the report, its failure counted
-  local title=$1
-  shift
+say() { echo "$*" | tee -a "$part"; }
+
+# limited SECONDS COMMAND…: the command, ended when its time is over.
+limited() { timeout -k 5 "$@"; }
+
+# block TITLE SECONDS COMMAND…: its output in the report, its failure counted, with the reason.
+block() {
+  local title=$1 limit=$2 rc start=$SECONDS
+  shift 2
   say "" && say "## $title" && say "" && say '```'
-  if "$@" 2>&1 | tee -a "$report"; then
-    say '```'
-  else
-    say '```' && say "" && say "**failed**"
-    failed=1
-  fi
+  limited "$limit" "$@" 2>&1 | cut -c1-400 | tail -n 150 | tee -a "$part"
+  rc=${PIPESTATUS[0]}
+  say '```'
+  case $rc in
+  0) say "" && say "passed, $((SECONDS - start)) s" ;;
+  124 | 137) say "" && say "**ended after $limit s, its limit**" && failed=1 ;;
+  *) say "" && say "**failed with code $rc**, $((SECONDS - start)) s" && failed=1 ;;
+  esac
+  return "$rc"
 }
 
-: >"$report"
-say "# ringo on $(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -1)"
-say "" && say "$(date -u +%Y-%m-%dT%H:%MZ), $(bin/ringo doctor | sed -n 's/^ok  ringo *//p')"
-block "What the machine offers" bin/ringo doctor
-block "Driver" nvidia-smi
-block "Every op against the float64 reference" bash -c "cd cuda && '$test' -test.run '^(TestSuite|TestSuiteBF16)\$'"
-block "Ten steps against PyTorch's losses and the CPU's, and twice to the same bits" bash -c "cd cuda && '$test' -test.run '^TestGolden' -test.v | grep -v '^=== '"
+# tests PATTERN: tests of the package cuda, run where its files are.
+tests() { (cd cuda && exec "$test" -test.run "$1" "${@:2}"); }
+export -f tests
+export test
 
-if command -v compute-sanitizer >/dev/null; then
-  for tool in memcheck racecheck initcheck synccheck; do
-    block "compute-sanitizer $tool" bash -c "cd cuda && compute-sanitizer --tool $tool --error-exitcode 1 '$test' -test.run '^TestSuite\$/^ops\$/^(layernorm|softmax|matmul|attention|cross_entropy|adamw|conv2d|embedding)' | tail -n 5"
+stage_machine() {
+  block "What the machine offers" 60 bin/ringo doctor
+  command -v nvidia-smi >/dev/null && block "Driver" 20 nvidia-smi
+  return 0
+}
+
+stage_smoke() {
+  block "Three ops" 60 bash -c "tests '^TestSuite\$/^ops\$/^(add|matmul|softmax)\$'" &&
+    block "A small job" 60 bin/ringo bench mnist-mlp --device "$device" --steps 3 --json
+}
+
+# An error of a kernel stays with the process: where all ops together fail, each gets a process, so that the report names
+# those that are wrong.
+stage_ops() {
+  local suite op
+  for suite in TestSuite TestSuiteBF16; do
+    block "Every op against the float64 reference: $suite" 150 bash -c "tests '^$suite\$'" && continue
+    say "" && say "One by one, those that fail:" && say '```'
+    for op in $(cd cuda && limited 150 "$test" -test.run "^$suite\$/^ops\$" -test.v 2>/dev/null | sed -n "s|^=== RUN *$suite/ops/\([^/]*\)\$|\1|p" | sort -u); do
+      limited 30 bash -c "tests '^$suite\$/^ops\$/^$op\$'" >"$parts/op.log" 2>&1 || say "$op: $(grep -m1 -E 'CUDA_ERROR|panic|Error:|max error|differ' "$parts/op.log" || echo failed)"
+    done
+    say '```'
   done
-else
-  say "" && say "compute-sanitizer is not here: memory and races were not checked."
-fi
+}
 
-for job in gpt2-124m-gpu gpt2-350m-gpu resnet18-gpu; do
-  block "$job" bin/ringo bench "$job" --device cuda --dtype bf16 --seconds "$seconds"
-  block "$job, by instruction" bash -c "bin/ringo bench $job --device cuda --dtype bf16 --profile --steps 20 | head -n 25"
-done
-if python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+stage_shapes() { block "Several tiles, every head size" 180 bash -c "tests '^TestShapes\$'"; }
+
+stage_golden() {
+  block "Ten steps against PyTorch's losses and the CPU's, and twice to the same bits" 180 bash -c "tests '^TestGolden' -test.v | grep -v '^=== '"
+}
+
+stage_jobs() {
+  local job
+  for job in gpt2-124m-gpu gpt2-350m-gpu resnet18-gpu; do
+    block "$job" 120 bin/ringo bench "$job" --device "$device" --dtype bf16 --seconds "$seconds" --json
+  done
+}
+
+stage_kernels() { block "Instructions beside the roofline" 120 bin/ringo bench kernels --device "$device" --dtype bf16; }
+
+stage_profile() {
+  block "gpt2-124m-gpu, by instruction" 60 bash -c "bin/ringo bench gpt2-124m-gpu --device $device --dtype bf16 --profile --steps 20 | head -n 40"
+}
+
+stage_torch() {
+  local attention
+  if ! python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+    say "" && say "python3 has no PyTorch with CUDA: no figures beside ours."
+    return
+  fi
   for attention in flash cudnn; do
-    block "PyTorch, compiled, $attention attention" python3 bench/peers/train_gpu.py --job gpt2-124m --attention "$attention" --seconds "$seconds"
+    block "PyTorch, compiled, $attention attention" 150 python3 bench/peers/train_gpu.py --job gpt2-124m --attention "$attention" --seconds "$seconds"
   done
-  block "PyTorch, compiled, resnet18" python3 bench/peers/train_gpu.py --job resnet18 --seconds "$seconds"
-else
-  say "" && say "python3 has no PyTorch with CUDA: no figures beside ours."
-fi
-if [ -x "${LLMC:-}" ]; then
-  block "llm.c" bash -c "cd '$(dirname "${LLMC:-.}")' && '$LLMC' -b 64 -t 1024 -d 65536 -r 0 -x 40 -v 0 -s 0 -h 0 | tail -n 12"
-fi
-say "" && [ $failed = 0 ] && say "All checks passed." || say "Some checks failed."
+  block "PyTorch, compiled, resnet18" 150 python3 bench/peers/train_gpu.py --job resnet18 --seconds "$seconds"
+}
+
+stage_llmc() {
+  if [ ! -x "${LLMC:-}" ]; then
+    say "" && say "LLMC names no train_gpt2cu: no figures of llm.c."
+    return
+  fi
+  block "llm.c" 120 bash -c "cd '$(dirname "$LLMC")' && '$LLMC' -b 64 -t 1024 -d 65536 -r 0 -x 40 -v 0 -s 0 -h 0 | tail -n 12"
+}
+
+stage_sanitizer() {
+  local tool
+  if ! command -v compute-sanitizer >/dev/null; then
+    say "" && say "compute-sanitizer is not here: memory and races were not checked."
+    return
+  fi
+  for tool in memcheck racecheck initcheck synccheck; do
+    block "compute-sanitizer $tool" 120 bash -c "cd cuda && compute-sanitizer --tool $tool --error-exitcode 1 '$test' -test.run '^TestSuite\$/^ops\$/^(layernorm|softmax|matmul|attention|cross_entropy|adamw|conv2d|embedding)' | tail -n 25"
+  done
+}
+
+# assemble writes the report from the parts there are, in the order of the stages.
+assemble() {
+  local stage
+  {
+    echo "# ringo on $(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -1)"
+    echo
+    echo "$(date -u +%Y-%m-%dT%H:%MZ), device $device"
+    for stage in "${all[@]}"; do
+      [ -e "$parts/$stage.md" ] && cat "$parts/$stage.md"
+    done
+  } >"$report.new" && mv "$report.new" "$report"
+}
+trap assemble EXIT
+
+for stage in "${stages[@]}"; do
+  if ! declare -F "stage_$stage" >/dev/null; then
+    echo "no stage $stage: expected some of ${all[*]}" >&2
+    exit 2
+  fi
+  part=$parts/$stage.md
+  : >"$part"
+  "stage_$stage"
+  assemble
+done
+echo
+if [ $failed = 0 ]; then echo "All checks of these stages passed: $report"; else echo "Some checks failed: $report"; fi
 exit $failed
