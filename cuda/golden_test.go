@@ -4,17 +4,14 @@ package cuda_test
 
 import (
 	"errors"
-	"math"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"ringo/internal/goldentest"
 	"ringo/kernels"
-	"ringo/models"
 	"ringo/models/golden"
-	"ringo/runtime"
 	"ringo/runtime/backend"
-	"ringo/runtime/graph"
 	"ringo/runtime/plan"
 	"ringo/runtime/tensor"
 )
@@ -31,6 +28,7 @@ var goldenRuns = []struct {
 	{"fp32 convnet", "convnet", plan.Options{}, 1e-4},
 	{"fp32 resnet", "resnet20", plan.Options{}, 1e-4},
 	{"bf16 gpt", "gpt", plan.Options{Precision: tensor.BF16, Storage: tensor.BF16}, 2e-2},
+	{"bf16 gpt, stochastic", "gpt", plan.Options{Precision: tensor.BF16, Storage: tensor.BF16, Rounding: plan.RoundStochastic}, 2e-2},
 	{"bf16 llama", "llama", plan.Options{Precision: tensor.BF16, Storage: tensor.BF16}, 2e-2},
 	{"bf16 resnet", "resnet20", plan.Options{Precision: tensor.BF16, Storage: tensor.BF16}, 4.4e-2},
 }
@@ -68,62 +66,13 @@ func TestGoldenOverLanes(t *testing.T) {
 	}
 }
 
-// trainGolden returns the losses of ten steps, each lane training on the whole batch, and the weights' bytes.
+// trainGolden trains where the device has all kernels, and skips the test where it lacks one.
 func trainGolden(t *testing.T, b backend.Backend, c *golden.Case, opt plan.Options, lanes int) (losses []float64, weights []byte) {
 	t.Helper()
-	m, err := models.New(c.Model)
-	require.NoError(t, err)
-	opt.Training = &plan.Training{Lanes: lanes, Rule: func(p graph.Leaf) plan.Update { return goldenRule(c.Optim, p) }}
-	store := b.NewStore()
-	defer store.Close()
-	var g *graph.Graph
-	e, err := runtime.Compile(b, store, func(gr *graph.Graph) {
-		g = gr
-		require.NoError(t, m.Loss(g, c.Batch, true))
-	}, opt)
+	losses, weights, err := goldentest.Train(b, c, opt, lanes)
 	if errors.Is(err, kernels.ErrNoKernel) {
 		t.Skip(err)
 	}
 	require.NoError(t, err)
-	defer e.Close()
-	initial, err := c.Weights(m, g)
-	require.NoError(t, err)
-	for name, w := range initial {
-		require.NoError(t, store.Write(name, w.Bytes()), name)
-	}
-	s, err := runtime.NewStep(e)
-	require.NoError(t, err)
-	for step := range c.LossesF32 {
-		correction := func(beta float64) float64 { return 1 - math.Pow(beta, float64(step+1)) }
-		require.NoError(t, s.Begin(c.Optim.LR, correction(c.Optim.Betas[0]), correction(c.Optim.Betas[1])))
-		require.NoError(t, s.Lanes(0, lanes, func(int) error {
-			for name, x := range c.Inputs(step) {
-				if err := e.Feed(name, x.Bytes()); err != nil {
-					return err
-				}
-			}
-			return nil
-		}, nil))
-		require.NoError(t, s.Update())
-		loss, err := s.Mean(models.Loss)
-		require.NoError(t, err)
-		losses = append(losses, float64(loss))
-	}
-	for _, tr := range e.Program().Tensors {
-		raw := make([]byte, tr.Type.Bytes())
-		require.NoError(t, store.Read(tr.Name, raw))
-		weights = append(weights, raw...)
-	}
 	return losses, weights
-}
-
-func goldenRule(o golden.Optim, p graph.Leaf) plan.Update {
-	decay := o.WeightDecay
-	if p.NoDecay {
-		decay = 0
-	}
-	if o.Name == "sgd" {
-		return plan.Update{Op: "sgd", Slots: []string{"momentum"}, Attrs: graph.SGD{Momentum: o.Momentum, Nesterov: o.Nesterov, WeightDecay: decay}}
-	}
-	return plan.Update{Op: "adamw", Slots: []string{"m", "v"}, Attrs: graph.AdamW{Beta1: o.Betas[0], Beta2: o.Betas[1], Eps: o.Eps, WeightDecay: decay}}
 }

@@ -4,6 +4,7 @@
 // made of takes the low half of each lane and ignores what lies above, so nothing needs masking between rounds.
 #ifndef RG_BODY
 #include "dropout.h"
+#include "philox.h"
 #include "rg.h"
 
 enum { CHUNK = 1 << 14 };
@@ -16,26 +17,11 @@ typedef struct {
   long n;
 } dropout_job;
 
-// Multipliers and Weyl increments of Salmon et al., 2011, table 2.
-static const uint32_t M0 = 0xD2511F53, M1 = 0xCD9E8D57, W0 = 0x9E3779B9, W1 = 0xBB67AE85;
-
-// philox replaces the counter c by its block of four words.
-static void philox(const dropout_job *j, uint32_t c[4]) {
-  uint32_t k0 = j->seed[0], k1 = j->seed[1];
-  for (int i = 0; i < 10; i++, k0 += W0, k1 += W1) {
-    uint64_t p0 = (uint64_t)M0 * c[0], p1 = (uint64_t)M1 * c[2];
-    c[0] = (uint32_t)(p1 >> 32) ^ c[1] ^ k0;
-    c[1] = (uint32_t)p1;
-    c[2] = (uint32_t)(p0 >> 32) ^ c[3] ^ k1;
-    c[3] = (uint32_t)p0;
-  }
-}
-
 // plain does elements lo…hi−1, lo a multiple of 4.
 static void plain(const dropout_job *j, long lo, long hi) {
   for (long i = lo; i < hi; i += 4) {
     uint32_t c[4] = {(uint32_t)(i / 4), j->lane, j->step, j->key};
-    philox(j, c);
+    philox(j->seed, c);
     for (long k = i; k < rg_min(hi, i + 4); k++) j->y[k] = c[k - i] >= j->threshold ? j->x[k] * j->scale : 0;
   }
 }

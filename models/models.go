@@ -22,7 +22,7 @@ const (
 	Features   = "features"   // float (B,F)
 	Categories = "categories" // I32 (B, columns): embedded category columns
 	Labels     = "labels"     // I32 (B)
-	RNG        = "rng"        // I64 (3): seed, step, lane; there in training with dropout
+	RNG        = graph.RNG    // I64 (3): seed, step, lane; there in training with dropout
 	Position   = "pos"        // I32 (): tokens already in the cache
 
 	Loss    = "loss"    // float (): mean cross-entropy in nats

@@ -145,7 +145,7 @@ func (t *Trainer) compile() error {
 		return err
 	}
 	opt := t.options()
-	opt.Recompute, opt.Training = c.Recompute, &plan.Training{
+	opt.Rounding, opt.Recompute, opt.Training = c.Rounding, c.Recompute, &plan.Training{
 		Loss: models.Loss, Lanes: c.Lanes, Rule: rule, Clip: t.cfg.Optim.Clip, EMA: c.EMA, Norm: c.Lanes > 1, Shared: t.o.Team != nil}
 	t.store = t.device.NewStore()
 	build := func(g *graph.Graph) error { return t.Model.Loss(g, c.Batch/c.Lanes, true) }

@@ -38,6 +38,7 @@ func Example() {
 	fmt.Printf("%d instruction: %+v\n", len(p.Instrs), p.Instrs[0].Attrs)
 	// Output:
 	// storage         matmul relu add
+	// round           matmul relu add
 	// differentiate   matmul relu add
 	// simplify        matmul relu add
 	// int8            matmul relu add

@@ -18,6 +18,7 @@ type pass struct {
 // passes lists what happens to a graph, in order. The verifier runs after each.
 var passes = []pass{
 	{"storage", false, storage},
+	{"round", false, roundParams},
 	{"differentiate", false, differentiate},
 	{"simplify", true, simplify},
 	{"int8", true, fuseInt8},

@@ -15,6 +15,7 @@ type Options struct {
 	// Storage is the type that activations and their gradients are kept in: F32 (default) or BF16, for devices whose
 	// memory is the limit. Parameters, statistics, losses and the flat gradient stay f32.
 	Storage   tensor.DType
+	Rounding  string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
 	Recompute string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
 	Disable   []string // names of optional passes to leave out, for tests and for finding faults
 	Dump      func(pass string, g *graph.Graph)

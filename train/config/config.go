@@ -38,6 +38,7 @@ type Train struct {
 	Reduce      string  `yaml:"reduce"`       // ring, or reproducible (same bits at any number of workers)
 	Balance     string  `yaml:"balance"`      // lanes per worker: even, or speed (in proportion to measured speed)
 	Wire        string  `yaml:"wire"`         // how gradients travel between workers: exact, bf16 or int8 (with error feedback)
+	Rounding    string  `yaml:"rounding"`     // of weights to bf16: nearest or stochastic
 	Recompute   string  `yaml:"recompute"`    // computed again in the backward pass to save memory: none, gelu, norm, block
 	LogEvery    int     `yaml:"log_every"`    // steps between step events; 0: about 200 over the run
 	EvalEvery   int     `yaml:"eval_every"`   // steps between evaluations; 0: only at the end
@@ -70,7 +71,7 @@ type Optim struct {
 // Default returns the configuration that a file's keys are laid over.
 func Default() *Config {
 	return &Config{
-		Train: Train{Batch: 32, Lanes: 1, Precision: "fp32", Seed: 1337, Reduce: "ring", Balance: "even", Wire: "exact", Recompute: "none", EvalBatches: 0, Keep: 3, Sample: 300},
+		Train: Train{Batch: 32, Lanes: 1, Precision: "fp32", Rounding: "nearest", Seed: 1337, Reduce: "ring", Balance: "even", Wire: "exact", Recompute: "none", EvalBatches: 0, Keep: 3, Sample: 300},
 		Optim: Optim{Name: "adamw", LR: 1e-3, Schedule: "cosine", Decay: 0.2, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8,
 			Momentum: 0.9, WeightDecay: 0, Clip: 0, MuonSteps: 5},
 		where: map[string]place{},
@@ -151,6 +152,8 @@ func (t Train) validate() error {
 		{"lanes", t.Lanes, t.Lanes >= 1 && t.Lanes&(t.Lanes-1) == 0, "be a power of two"},
 		{"lanes", t.Lanes, t.Lanes >= 1 && t.Batch%t.Lanes == 0, fmt.Sprintf("divide train.batch %d", t.Batch)},
 		oneOf("precision", t.Precision, "fp32", "bf16"),
+		oneOf("rounding", t.Rounding, "nearest", "stochastic"),
+		{"rounding", t.Rounding, t.Rounding == "nearest" || t.Precision == "bf16", "be nearest unless train.precision is bf16"},
 		oneOf("reduce", t.Reduce, "ring", "reproducible"),
 		oneOf("balance", t.Balance, "even", "speed"),
 		oneOf("wire", t.Wire, "exact", "bf16", "int8"),
