@@ -23,6 +23,7 @@ scripts/cuda.sh asan
 eval "$(scripts/cuda.sh env)"
 $go vet -tags cuda ./cuda/... ./kernels ./cmd/ringo
 $go test -tags cuda "$@" ./cuda/...
+$go test -tags cuda "$@" -run KilledWorkerOfNCCL ./cmd/ringo
 
 echo "the binary without a driver"
 if readelf -d bin/ringo | grep -q libcuda; then
