@@ -4,6 +4,7 @@ package cuda_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -119,6 +120,22 @@ func normShapes() []shape {
 	}
 }
 
+// Rows longer than a block, several stretches of rows, and indices with many places.
+func rowShapes() []shape {
+	norm := graph.Norm{Eps: 1e-5}
+	long, tall := graph.In(3, 2088), graph.In(300, 264)
+	return []shape{
+		{"layernorm", norm, []graph.SampleIn{long, graph.In(2088), graph.In(2088)}},
+		{"add_rmsnorm", norm, []graph.SampleIn{long, long, graph.In(2088)}},
+		{"layernorm_grad", norm, []graph.SampleIn{tall, tall, graph.In(264), graph.In(300).Statistic(), graph.InRange(0.5, 2, 300).Statistic()}},
+		{"rmsnorm_grad", norm, []graph.SampleIn{tall, tall, graph.In(264), graph.InRange(0.5, 2, 300).Statistic()}},
+		{"sum", graph.Reduce{Axes: []int{0}}, []graph.SampleIn{tall}},
+		{"mean", graph.Reduce{Axes: []int{0, 1}}, []graph.SampleIn{graph.In(3, 100, 264)}},
+		{"embedding_grad", graph.EmbeddingGrad{V: 3}, []graph.SampleIn{graph.In(1000, 24), graph.InIndex(3, 1000)}},
+		{"embedding_grad", graph.EmbeddingGrad{V: 40}, []graph.SampleIn{graph.In(1000, 5), graph.InIndex(9, 1000)}},
+	}
+}
+
 // result runs one op as a program of its own, with its inputs in storage and products rounded to precision.
 func (s shape) result(t *testing.T, b backend.Backend, storage, precision tensor.DType) []*tensor.Tensor {
 	t.Helper()
@@ -162,7 +179,7 @@ func (s shape) result(t *testing.T, b backend.Backend, storage, precision tensor
 func TestShapes(t *testing.T) {
 	t.Parallel()
 	shapes := append(productShapes(), attentionShapes(false)...)
-	shapes = append(append(append(append(shapes, attentionShapes(true)...), cachedShapes()...), convShapes()...), normShapes()...)
+	shapes = slices.Concat(shapes, attentionShapes(true), cachedShapes(), convShapes(), normShapes(), rowShapes())
 	for _, s := range shapes {
 		t.Run(s.name(), func(t *testing.T) {
 			t.Parallel()

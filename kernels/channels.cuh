@@ -1,6 +1,7 @@
 // Sums over one channel of tensors (images, channels, plane).
 #pragma once
 #include "reduce.cuh"
+#include "runs.cuh"
 
 // Stretch is a block's share: channel blockIdx.x of `images` images, those of stretch blockIdx.y. A stretch has fewer than 2³¹
 // elements of a channel: division by 32 bits.
@@ -27,23 +28,12 @@ struct Stretch {
   }
 };
 
-// load_group reads a pack, or a single element.
-template <class T, int width> DEVICE void load_group(float v[width], const T *p) {
-  if (width == 1) {
-    v[0] = to_float(*p);
-  } else {
-    Pack<T> x = load_pack(p);
-#pragma unroll
-    for (int k = 0; k < width; k++) v[k] = to_float(x.v[k]);
-  }
-}
-
 template <class T, int w> struct PlainSum {
   static const int width = w;
   const T *x;
   DEVICE_MEMBER float operator()(int64_t at) const {
     float v[w], s = 0.f;
-    load_group<T, w>(v, x + at);
+    load_run<w>(v, x + at);
 #pragma unroll
     for (int k = 0; k < w; k++) s += v[k];
     return s;
@@ -57,7 +47,7 @@ template <class T, int w> struct SquareSum {
   float mean;
   DEVICE_MEMBER float operator()(int64_t at) const {
     float v[w], s = 0.f;
-    load_group<T, w>(v, x + at);
+    load_run<w>(v, x + at);
 #pragma unroll
     for (int k = 0; k < w; k++) s += (v[k] - mean) * (v[k] - mean);
     return s;
@@ -71,8 +61,8 @@ template <class T, int w> struct ProductSum {
   float mean;
   DEVICE_MEMBER float operator()(int64_t at) const {
     float d[w], v[w], s = 0.f;
-    load_group<T, w>(d, dy + at);
-    load_group<T, w>(v, x + at);
+    load_run<w>(d, dy + at);
+    load_run<w>(v, x + at);
 #pragma unroll
     for (int k = 0; k < w; k++) s += d[k] * (v[k] - mean);
     return s;

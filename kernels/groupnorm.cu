@@ -50,7 +50,7 @@ DEVICE void groupnorm_dx(const T *dy, const T *x, const P *gain, const float *me
 }
 
 // One block per sample and channel: its share of dgain = Σ dy·x̂ and dbias = Σ dy; partial (N,2,C), which
-// norm_dparams_sum of layernorm.cu adds in the order of the samples.
+// columns_join of columns.cu adds in the order of the samples.
 template <class T>
 DEVICE void groupnorm_dparams(const T *dy, const T *x, const float *mean, const float *rstd, float *partial, int plane, int channels, int per) {
   __shared__ float scratch[MAX_WARPS];

@@ -37,7 +37,6 @@ func deviceGroupNormGrad(c *DeviceCall) error {
 		return c.Uncovered()
 	}
 	sx, _ := suffix(x.DType)
-	sp, _ := suffix(gain.DType)
 	n, ch, plane := nchw(x.Shape)
 	partial := c.Scratch(max(4, int64(n)*2*int64(ch)*4))
 	if x.Shape.Size() > 0 {
@@ -50,6 +49,5 @@ func deviceGroupNormGrad(c *DeviceCall) error {
 			return err
 		}
 	}
-	return c.Launch("norm_dparams_sum"+sp, Grid(ceilDiv(ch, normThreads)), Block(normThreads), 0,
-		partial, c.Out[1], c.Out[2], int32(ch), int32(n), int32(2))
+	return joinColumns(c, partial, c.Out[1], c.Out[2].Ptr, ch, n, 2, 1)
 }

@@ -1,7 +1,9 @@
 // Gradients of reading by index: dx (outer,n,inner) gets every slice of dy (outer,count,inner) at its index. The plain
 // version is index.go. Sums run in the order of the indices, so no two runs differ: the places of each index are listed
-// first (a stable counting sort), then one block per row of dx adds those that are its own.
+// first (a stable counting sort); then one block per row of dx adds those that are its own. Rows with many places find them added
+// up by segments already.
 #include "reduce.cuh"
+#include "runs.cuh"
 #include "words.cuh"
 
 #define INDEX_THREADS 256
@@ -57,9 +59,9 @@ KERNEL(index_starts, SORT_THREADS, (const int *total, int *start, int n)) {
   if (t == SORT_THREADS - 1) start[n] = sums[t];
 }
 
-// places: the positions of index v, in order, at start[v]…. One block per chunk; base (chunks,n) is counts of
+// places: the positions of index v, in order, at start[v]…; owners: v there. One block per chunk; base (chunks,n) is counts of
 // index_chunks and moves on as the block places SORT_THREADS ids at a time, each ranked among its equals in the tile.
-template <class I> DEVICE void index_place(const I *ids, const int *start, int *base, int *places, int count, int n, int chunk, int wrap) {
+template <class I> DEVICE void index_place(const I *ids, const int *start, int *base, int *places, int *owners, int count, int n, int chunk, int wrap) {
   __shared__ int tile[SORT_THREADS];
   int t = threadIdx.x;
   base += (int64_t)blockIdx.x * n;
@@ -75,7 +77,9 @@ template <class I> DEVICE void index_place(const I *ids, const int *start, int *
         before += same & (k < t);
         after += same & (k > t);
       }
-      places[start[id] + base[id] + before] = from + t;
+      int at = start[id] + base[id] + before;
+      places[at] = from + t;
+      owners[at] = id;
     }
     __syncthreads();
     if (id >= 0 && after == 0) base[id] += before + 1;
@@ -83,57 +87,70 @@ template <class I> DEVICE void index_place(const I *ids, const int *start, int *
   }
 }
 
-// One block per row v of dx: dx[o,v,:] = Σ dy[o,k,:] over the places k of v, in float. Packs of 16 bytes where runs of
-// inner are whole packs (width Pack<T>::n), else single elements (width 1).
-template <class T, int width> struct Run {
-  T v[width];
-  DEVICE_MEMBER void load(const T *p) {
-    if (width == 1) {
-      v[0] = p[0];
-    } else {
-      Pack<T> pack = load_pack(p);
+// add_places adds to sum, in order, the slices of dy at places [from,to), four of them under way at once.
+template <class T, int W> DEVICE void add_places(float (&sum)[W], const T *in, const int *places, int from, int to, int64_t inner) {
+  int p = from;
+  for (; p + 4 <= to; p += 4) {
+    float v[4][W];
 #pragma unroll
-      for (int k = 0; k < width; k++) v[k] = pack.v[k];
-    }
+    for (int q = 0; q < 4; q++) load_run<W>(v[q], in + (int64_t)places[p + q] * inner);
+#pragma unroll
+    for (int q = 0; q < 4; q++)
+#pragma unroll
+      for (int k = 0; k < W; k++) sum[k] += v[q][k];
   }
-};
+  for (; p < to; p++) {
+    float v[W];
+    load_run<W>(v, in + (int64_t)places[p] * inner);
+#pragma unroll
+    for (int k = 0; k < W; k++) sum[k] += v[k];
+  }
+}
 
-template <class T, int width>
-DEVICE void index_add(const T *dy, const int *start, const int *places, T *dx, int64_t outer, int64_t count, int64_t n, int64_t inner) {
-  int v = blockIdx.x, from = start[v], to = start[v + 1];
-  int64_t runs = inner / width;
+// A frequent index has thousands of places, more than one block should walk. So places are cut into segments of SEGMENT, counted
+// from the first; partial (segments, outer·inner) gets the sum of each segment that belongs to one row as a whole.
+#define SEGMENT 64
+template <class T, int W>
+DEVICE void index_segments(const T *dy, const int *start, const int *places, const int *owners, float *partial, int64_t outer, int64_t count, int64_t n, int64_t inner) {
+  int from = blockIdx.x * SEGMENT, to = from + SEGMENT;
+  if (to > start[n] || owners[from] != owners[to - 1]) return;
+  int64_t runs = inner / W;
   for (int64_t i = threadIdx.x; i < outer * runs; i += blockDim.x) {
     int64_t o, at;
     split(i, runs, o, at);
-    const T *in = dy + o * count * inner + at * width;
-    T *out = dx + (o * n + v) * inner + at * width;
-    float sum[width];
+    float sum[W];
 #pragma unroll
-    for (int k = 0; k < width; k++) sum[k] = 0.f;
-    int p = from;
-    for (; p + 4 <= to; p += 4) { // four rows under way at once, added in order
-      Run<T, width> r[4];
+    for (int k = 0; k < W; k++) sum[k] = 0.f;
+    add_places<T, W>(sum, dy + o * count * inner + at * W, places, from, to, inner);
+    store_run<W>(partial + ((int64_t)blockIdx.x * outer * runs + i) * W, sum);
+  }
+}
+
+// One block per row v of dx: dx[o,v,:] = Σ dy[o,k,:] over the places k of v, in float, in order: places up to the first whole
+// segment, whole segments, the rest.
+template <class T, int W>
+DEVICE void index_add(const T *dy, const int *start, const int *places, const float *partial, T *dx, int64_t outer, int64_t count, int64_t n, int64_t inner) {
+  int v = blockIdx.x, from = start[v], to = start[v + 1];
+  int first = (from + SEGMENT - 1) / SEGMENT, last = max(first, to / SEGMENT); // whole segments
+  int head = min(to, first * SEGMENT), tail = max(head, last * SEGMENT);
+  int64_t runs = inner / W;
+  for (int64_t i = threadIdx.x; i < outer * runs; i += blockDim.x) {
+    int64_t o, at;
+    split(i, runs, o, at);
+    const T *in = dy + o * count * inner + at * W;
+    float sum[W];
 #pragma unroll
-      for (int q = 0; q < 4; q++) r[q].load(in + (int64_t)places[p + q] * inner);
+    for (int k = 0; k < W; k++) sum[k] = 0.f;
+    add_places<T, W>(sum, in, places, from, head, inner);
+#pragma unroll 4
+    for (int s = first; s < last; s++) {
+      float v[W];
+      load_run<W>(v, partial + (s * outer * runs + i) * W);
 #pragma unroll
-      for (int q = 0; q < 4; q++)
-#pragma unroll
-        for (int k = 0; k < width; k++) sum[k] += to_float(r[q].v[k]);
+      for (int k = 0; k < W; k++) sum[k] += v[k];
     }
-    for (; p < to; p++) {
-      Run<T, width> r;
-      r.load(in + (int64_t)places[p] * inner);
-#pragma unroll
-      for (int k = 0; k < width; k++) sum[k] += to_float(r.v[k]);
-    }
-    if (width == 1) {
-      out[0] = from_float<T>(sum[0]);
-    } else {
-      Pack<T> y;
-#pragma unroll
-      for (int k = 0; k < width; k++) y.v[k] = from_float<T>(sum[k]);
-      store_pack(out, y);
-    }
+    add_places<T, W>(sum, in, places, tail, to, inner);
+    store_run<W>(dx + (o * n + v) * inner + at * W, sum);
   }
 }
 
@@ -141,21 +158,25 @@ DEVICE void index_add(const T *dy, const int *start, const int *places, T *dx, i
   KERNEL(index_count_##suffix, INDEX_THREADS, (const I *ids, int *counts, int count, int n, int chunk, int wrap)) {      \
     index_count<I>(ids, counts, count, n, chunk, wrap);                                                                  \
   }                                                                                                                      \
-  KERNEL(index_place_##suffix, SORT_THREADS, (const I *ids, const int *start, int *base, int *places, int count, int n,  \
-                                              int chunk, int wrap)) {                                                    \
-    index_place<I>(ids, start, base, places, count, n, chunk, wrap);                                                     \
+  KERNEL(index_place_##suffix, SORT_THREADS, (const I *ids, const int *start, int *base, int *places, int *owners,       \
+                                              int count, int n, int chunk, int wrap)) {                                  \
+    index_place<I>(ids, start, base, places, owners, count, n, chunk, wrap);                                             \
   }
 
 INDEX_SORT(i32, int)
 INDEX_SORT(i64, int64_t)
 
-#define INDEX_ADD(name, T, width)                                                                                        \
-  KERNEL(name, INDEX_THREADS, (const T *dy, const int *start, const int *places, T *dx, int64_t outer, int64_t count,    \
-                               int64_t n, int64_t inner)) {                                                              \
-    index_add<T, width>(dy, start, places, dx, outer, count, n, inner);                                                  \
+#define INDEX_ADD(suffix, T, W)                                                                                          \
+  KERNEL(index_segments##suffix, INDEX_THREADS, (const T *dy, const int *start, const int *places, const int *owners,    \
+                                                 float *partial, int64_t outer, int64_t count, int64_t n, int64_t inner)) { \
+    index_segments<T, W>(dy, start, places, owners, partial, outer, count, n, inner);                                    \
+  }                                                                                                                      \
+  KERNEL(index_add##suffix, INDEX_THREADS, (const T *dy, const int *start, const int *places, const float *partial,      \
+                                            T *dx, int64_t outer, int64_t count, int64_t n, int64_t inner)) {            \
+    index_add<T, W>(dy, start, places, partial, dx, outer, count, n, inner);                                             \
   }
 
-INDEX_ADD(index_add_f32, float, 1)
-INDEX_ADD(index_add_bf16, bf16, 1)
-INDEX_ADD(index_add_packs_f32, float, Pack<float>::n)
-INDEX_ADD(index_add_packs_bf16, bf16, Pack<bf16>::n)
+INDEX_ADD(_f32, float, 1)
+INDEX_ADD(_bf16, bf16, 1)
+INDEX_ADD(_packs_f32, float, Pack<float>::n)
+INDEX_ADD(_packs_bf16, bf16, Pack<bf16>::n)

@@ -7,11 +7,8 @@ import (
 	"ringo/runtime/tensor"
 )
 
-// NORM_THREADS and NORM_COLS of layernorm.cu.
-const (
-	normThreads = 256
-	normCols    = 32
-)
+// normThreads is NORM_THREADS of layernorm.cu and RMS_THREADS of rmsnorm.cu.
+const normThreads = 256
 
 func init() {
 	registerDevice("layernorm", func(c *DeviceCall) error {
@@ -47,14 +44,19 @@ func deviceLayerNorm(c *DeviceCall, res uint64, gain, bias DeviceView, sum uint6
 		return nil
 	}
 	eps := float32(c.Attrs.(graph.Norm).Eps)
-	return c.Launch("layernorm"+s, Grid(rows), Block(normThreads), 0, x, res, gain, bias, sum, y, mean, rstd, int32(cols), eps)
+	block, packed := normBlock(x, cols)
+	return c.Launch("layernorm"+s, Grid(rows), block, 0, x, res, gain, bias, sum, y, mean, rstd, int32(cols), eps, packed)
 }
 
-// normStretches cuts rows for the sums of parameter gradients: by shape alone, so that the order of the sums is
-// the same on every device. It returns the number of stretches and the rows of each.
-func normStretches(rows int) (stretches, stretch int) {
-	stretch = max(64, ceilDiv(rows, 128))
-	return ceilDiv(rows, stretch), stretch
+// normBlock is the block that normalises a row of cols elements, no larger than the row, and whether rows are whole packs.
+func normBlock(x DeviceView, cols int) (Dim3, int32) {
+	width := 16 / x.DType.Size()
+	packed := packs(cols, width)
+	if packed == 0 {
+		width = 1
+	}
+	const warp = 32
+	return Block(min(normThreads, ceilDiv(ceilDiv(cols, width), warp)*warp)), packed
 }
 
 // deviceLayerNormGrad sums the parameters' gradients first: dx may take the memory of dy or x.
@@ -68,20 +70,20 @@ func deviceLayerNormGrad(c *DeviceCall) error {
 		return c.Uncovered()
 	}
 	sx, _ := suffix(x.DType)
-	sp, _ := suffix(gain.DType)
 	rows, cols := normShape(x)
-	stretches, stretch := normStretches(rows)
+	stretches, stretch := columnStretches(rows)
 	partial := c.Scratch(int64(stretches) * 2 * int64(cols) * 4)
 	if rows > 0 {
-		err := c.Launch("layernorm_dparams"+sx, Grid(ceilDiv(cols, normCols), stretches), Block(normThreads), 0,
-			dy, x, mean, rstd, partial, int32(rows), int32(cols), int32(stretch))
+		grid, packed := columnGrid(x, cols, stretches)
+		err := c.Launch("layernorm_dparams"+sx, grid, Block(columnThreads), 0,
+			dy, x, mean, rstd, partial, int32(rows), int32(cols), int32(stretch), packed)
 		if err != nil {
 			return err
 		}
-		if err = c.Launch("layernorm_dx"+s, Grid(rows), Block(normThreads), 0, dy, x, gain, mean, rstd, dres, c.Out[0], int32(cols)); err != nil {
+		block, packed := normBlock(x, cols)
+		if err = c.Launch("layernorm_dx"+s, Grid(rows), block, 0, dy, x, gain, mean, rstd, dres, c.Out[0], int32(cols), packed); err != nil {
 			return err
 		}
 	}
-	return c.Launch("norm_dparams_sum"+sp, Grid(ceilDiv(cols, normThreads)), Block(normThreads), 0,
-		partial, c.Out[1], c.Out[2], int32(cols), int32(stretches), int32(2))
+	return joinColumns(c, partial, c.Out[1], c.Out[2].Ptr, cols, stretches, 2, 1)
 }

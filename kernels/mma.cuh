@@ -19,6 +19,18 @@ DEVICE void mma_bf16(float c[4], const unsigned a[4], const unsigned b[2]) {
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// mma_s8: c (16,8) += a (16,32) · b (32,8), signed bytes, sums in 32 bits that wrap around. A lane holds, four bytes per register,
+// the first in the lowest:
+//   a[0] = A[g][4t..], a[1] = A[g+8][4t..], a[2] = A[g][4t+16..], a[3] = A[g+8][4t+16..]
+//   b[0] = B[4t..][g], b[1] = B[4t+16..][g]        (runs along k)
+//   c as in mma_bf16
+DEVICE void mma_s8(int c[4], const unsigned a[4], const unsigned b[2]) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 // load_matrix_x4 reads four 8×8 matrices of bf16 from shared memory: lane l passes the address of row l%8 of matrix
 // l/8 (16 bytes, 16-aligned); register j of lane l becomes elements 2(l%4), 2(l%4)+1 of row l/4 of matrix j. With trans,
 // of column l/4.

@@ -7,16 +7,19 @@ import (
 	"ringo/runtime/tensor"
 )
 
-// QTHREADS and QTILE of qmatmul.cu.
+// QTHREADS of qconv_direct.cu; QTHREADS and QTILE of qproduct.cu.
 const (
-	qThreads = 256
-	qTile    = 16
+	qThreads        = 256
+	qProductThreads = 128
+	qTile           = 64
+	// qNarrow is how few output channels of a group are better computed one by one: a tile would be mostly empty.
+	qNarrow = 8
 )
 
-// quantActs numbers activations as QuantAct of qmatmul.cu.
+// quantActs numbers activations as QuantAct of requant.cuh.
 var quantActs = map[string]int32{"": 0, "relu": 1, "silu": 2, "gelu": 3, "gelu_tanh": 4}
 
-// requantArgs is Requant, qconvArgs QConv of qmatmul.cu.
+// requantArgs is Requant, qconvArgs QConv of requant.cuh, qproductArgs QProduct of qproduct.cu.
 type (
 	requantArgs struct {
 		XS, WS, YS, YZ, Bias, Residual                            uint64
@@ -25,6 +28,11 @@ type (
 	qconvArgs struct {
 		N                                                                   int64
 		C, H, W, O, OH, OW, KH, KW, SH, SW, DH, DW, Top, Left, Groups, NHWC int32
+	}
+	qproductArgs struct {
+		X, W, XZ, WZ, Y                uint64
+		XT, WT, WZMany, WDown, M, N, K int32
+		PackedX, PackedW               int32
 	}
 )
 
@@ -74,19 +82,23 @@ func deviceQMatMul(c *DeviceCall) error {
 		return err
 	}
 	p, ok := requantOf(a.Requant, c.In)
-	if !ok || ceilDiv(s.N, qTile) > 65535 {
+	if !ok || ceilDiv(s.N, qTile) > maxGridZ {
 		return c.Uncovered()
 	}
 	if s.M*s.N == 0 {
 		return nil
 	}
-	trans := int32(0)
-	if a.TransB {
-		trans = 1
-	}
+	g := qproductOf(c, s.M, s.N, s.K)
+	g.WDown = truth32(!a.TransB)
+	return c.Launch("qmatmul", Grid(ceilDiv(s.M, qTile), ceilDiv(s.N, qTile)), Block(qProductThreads), 0, g, p)
+}
+
+// qproductOf describes the product of inputs 0 and 3, (m,k) by (n,k), with their zero points.
+func qproductOf(c *DeviceCall, m, n, k int) qproductArgs {
 	x, w := c.In[0], c.In[3]
-	return c.Launch("qmatmul", Grid(ceilDiv(s.M, qTile), ceilDiv(s.N, qTile)), Block(qThreads), 0, x, quantTypes[x.DType], c.In[2],
-		w, quantTypes[w.DType], c.In[5], many(c.In[5]), trans, c.Out[0], int32(s.M), int32(s.N), int32(s.K), p)
+	packed := packs(k, 16)
+	return qproductArgs{X: x.Ptr, W: w.Ptr, XZ: c.In[2].Ptr, WZ: c.In[5].Ptr, Y: c.Out[0].Ptr, XT: quantTypes[x.DType], WT: quantTypes[w.DType],
+		WZMany: many(c.In[5]), M: int32(m), N: int32(n), K: int32(k), PackedX: packed, PackedW: packed}
 }
 
 func deviceQConv(c *DeviceCall) error {
@@ -109,7 +121,12 @@ func deviceQConv(c *DeviceCall) error {
 	if q.N == 0 {
 		return nil
 	}
-	return c.Launch("qconv2d", c.Strided(q.N, qThreads), Block(qThreads), 0, x, quantTypes[x.DType], c.In[2],
+	og, pixels := ys[1]/v.Groups, ys[0]*ys[2]*ys[3]
+	if og >= qNarrow && pixels < 1<<31 && v.Groups <= maxGridZ && ceilDiv(og, qTile) <= maxGridZ {
+		g := qproductOf(c, pixels, og, w.Shape[1]*w.Shape[2]*w.Shape[3])
+		return c.Launch("qconv2d", Grid(ceilDiv(pixels, qTile), ceilDiv(og, qTile), v.Groups), Block(qProductThreads), 0, g, q, p)
+	}
+	return c.Launch("qconv2d_direct", c.Strided(q.N, qThreads), Block(qThreads), 0, x, quantTypes[x.DType], c.In[2],
 		w, quantTypes[w.DType], c.In[5], many(c.In[5]), y, q, p)
 }
 

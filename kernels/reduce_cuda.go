@@ -47,6 +47,12 @@ func reduceNests(c *DeviceCall) (p reductionArgs, rows, ok bool) {
 	return p, rows, keptFits && goneFits
 }
 
+// columns says that what goes are whole rows of a matrix, so that sums run down its columns.
+func (p *reductionArgs) columns() bool {
+	k, r := &p.Kept, &p.Reduced
+	return k.Axes == 1 && r.Axes == 1 && k.Strides[0][0] == 1 && r.Strides[0][0] == k.N && max(k.N, r.N) < 1<<31
+}
+
 // deviceReduce makes partial results over stretches, whose length depends on the shape alone, then joins them.
 func deviceReduce(c *DeviceCall) error {
 	x, y, op := c.In[0], c.Out[0], c.Op
@@ -68,6 +74,9 @@ func deviceReduce(c *DeviceCall) error {
 	}
 	if op == "mean" {
 		op, count = "sum", gone
+	}
+	if op == "sum" && size == 4 && p.columns() && gone > 0 {
+		return columnSums(c, x, y, int(gone), int(kept), float32(max(1, count)))
 	}
 	kernel, lanes, stretch := "reduce_cols_", int64(1), max(64, ceilDiv(gone, 256))
 	if rows {

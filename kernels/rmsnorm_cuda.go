@@ -28,7 +28,8 @@ func deviceRMSNorm(c *DeviceCall, res uint64, gain DeviceView, sum uint64, y, rs
 		return nil
 	}
 	eps := float32(c.Attrs.(graph.Norm).Eps)
-	return c.Launch("rmsnorm"+s, Grid(rows), Block(normThreads), 0, x, res, gain, sum, y, rstd, int32(cols), eps)
+	block, packed := normBlock(x, cols)
+	return c.Launch("rmsnorm"+s, Grid(rows), block, 0, x, res, gain, sum, y, rstd, int32(cols), eps, packed)
 }
 
 // deviceRMSNormGrad sums the gain's gradient first: dx may take the memory of dy or x.
@@ -42,20 +43,20 @@ func deviceRMSNormGrad(c *DeviceCall) error {
 		return c.Uncovered()
 	}
 	sx, _ := suffix(x.DType)
-	sp, _ := suffix(gain.DType)
 	rows, cols := normShape(x)
-	stretches, stretch := normStretches(rows)
+	stretches, stretch := columnStretches(rows)
 	partial := c.Scratch(max(4, int64(stretches)*int64(cols)*4))
 	if rows > 0 {
-		err := c.Launch("rmsnorm_dparams"+sx, Grid(ceilDiv(cols, normCols), stretches), Block(normThreads), 0,
-			dy, x, rstd, partial, int32(rows), int32(cols), int32(stretch))
+		grid, packed := columnGrid(x, cols, stretches)
+		err := c.Launch("rmsnorm_dparams"+sx, grid, Block(columnThreads), 0,
+			dy, x, rstd, partial, int32(rows), int32(cols), int32(stretch), packed)
 		if err != nil {
 			return err
 		}
-		if err = c.Launch("rmsnorm_dx"+s, Grid(rows), Block(normThreads), 0, dy, x, gain, rstd, dres, c.Out[0], int32(cols)); err != nil {
+		block, packed := normBlock(x, cols)
+		if err = c.Launch("rmsnorm_dx"+s, Grid(rows), block, 0, dy, x, gain, rstd, dres, c.Out[0], int32(cols), packed); err != nil {
 			return err
 		}
 	}
-	return c.Launch("norm_dparams_sum"+sp, Grid(ceilDiv(cols, normThreads)), Block(normThreads), 0,
-		partial, c.Out[1], Null, int32(cols), int32(stretches), int32(1))
+	return joinColumns(c, partial, c.Out[1], Null, cols, stretches, 1, 1)
 }

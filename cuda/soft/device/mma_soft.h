@@ -36,6 +36,19 @@ static inline void mma_bf16(float c[4], const unsigned a[4], const unsigned b[2]
   }
 }
 
+static inline void mma_s8(int c[4], const unsigned a[4], const unsigned b[2]) {
+  unsigned mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+  auto all = simt::board(mine, sizeof mine);
+  auto byte = [&](unsigned l, unsigned r, unsigned i) { return (int)((const signed char *)all[l])[4 * r + i]; };
+  unsigned g = simt::lane() / 4, t = simt::lane() % 4;
+  for (unsigned i = 0; i < 4; i++) {
+    unsigned row = g + i / 2 * 8, col = 2 * t + i % 2, s = 0;
+    for (unsigned k = 0; k < 32; k++)
+      s += (unsigned)(byte(row % 8 * 4 + k % 16 / 4, row / 8 + k / 16 * 2, k % 4) * byte(col * 4 + k % 16 / 4, 4 + k / 16, k % 4));
+    c[i] = (int)((unsigned)c[i] + s);
+  }
+}
+
 template <bool trans> static inline void load_matrix_x4(unsigned r[4], const void *row) {
   auto all = simt::board(&row, sizeof row);
   unsigned g = simt::lane() / 4, t = simt::lane() % 4;
