@@ -25,8 +25,9 @@ bin/libringo_softcublaslt.so: cuda/soft/blas/cublaslt.cpp bin/libringo_softcuda.
 bin/libringo_softnccl.so: cuda/soft/nccl/nccl.cpp cuda/soft/nccl/room.cpp cuda/soft/nccl/room.h bin/libringo_softcuda.so
 	$(CXX) $(CXXFLAGS) -O2 -shared -o $@ cuda/soft/nccl/nccl.cpp cuda/soft/nccl/room.cpp -Lbin -lringo_softcuda -lpthread -Wl,-rpath,'$$ORIGIN'
 
-# Fibers are stacks that AddressSanitizer does not know: it checks heap memory only, which is what kernels touch.
-ASAN := -fsanitize=address --param asan-stack=0 -fno-omit-frame-pointer
+# Fibers are stacks that AddressSanitizer does not know: it checks heap memory only, which is what kernels touch. An access
+# whose address is no multiple of its size, which a GPU refuses, ends the process too.
+ASAN := -fsanitize=address,alignment -fno-sanitize-recover=alignment --param asan-stack=0 -fno-omit-frame-pointer
 bin/libringo_softcuda_asan.so: $(patsubst %,$(OUT)/asan/%.o,$(SOFT))
 	$(CXX) -shared $(ASAN) -o $@ $^ -lpthread
 

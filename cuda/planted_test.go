@@ -111,6 +111,10 @@ func TestPlantedChild(t *testing.T) {
 		_, err := run(t, softDevice(t), "planted_out_of_bounds", 256, 256)
 		require.NoError(t, err)
 	})
+	t.Run("misaligned", func(t *testing.T) {
+		_, err := run(t, softDevice(t), "planted_misaligned", 8, 64)
+		require.NoError(t, err)
+	})
 	t.Run("missing_synchronisation", childMissingSynchronisation)
 	t.Run("missing_event", childMissingEvent)
 }
@@ -201,10 +205,18 @@ func TestOutOfBoundsIsFound(t *testing.T) {
 	require.Contains(t, out, "planted.cu:")
 }
 
-// The suite under AddressSanitizer, with every buffer an allocation of its own.
+// A pack read from an address that is no multiple of 16 is found: a GPU would refuse it.
+func TestMisalignedAccessIsFound(t *testing.T) {
+	t.Parallel()
+	out, err := child(t, "misaligned", asanEnv(t)...)
+	require.Error(t, err)
+	require.Contains(t, out, "misaligned address")
+}
+
+// Every op and several tiles under AddressSanitizer, with every buffer an allocation of its own.
 func TestSuiteUnderAddressSanitizer(t *testing.T) {
 	t.Parallel()
-	cmd := process.Command(os.Args[0], "-test.run=^TestSuite$/^ops$")
+	cmd := process.Command(os.Args[0], "-test.run=^(TestSuite|TestSuiteBF16|TestShapes)$")
 	cmd.Env = append(os.Environ(), asanEnv(t)...)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))

@@ -129,6 +129,8 @@ func rowShapes() []shape {
 		{"add_rmsnorm", norm, []graph.SampleIn{long, long, graph.In(2088)}},
 		{"layernorm_grad", norm, []graph.SampleIn{tall, tall, graph.In(264), graph.In(300).Statistic(), graph.InRange(0.5, 2, 300).Statistic()}},
 		{"rmsnorm_grad", norm, []graph.SampleIn{tall, tall, graph.In(264), graph.InRange(0.5, 2, 300).Statistic()}},
+		{"softmax", graph.Softmax{Axis: 1}, []graph.SampleIn{graph.In(5, 2051)}},
+		{"cross_entropy_fused", graph.CrossEntropy{Seed: 1}, []graph.SampleIn{graph.In(9, 4111), graph.InIndex(4111, 9)}},
 		{"sum", graph.Reduce{Axes: []int{0}}, []graph.SampleIn{tall}},
 		{"mean", graph.Reduce{Axes: []int{0, 1}}, []graph.SampleIn{graph.In(3, 100, 264)}},
 		{"embedding_grad", graph.EmbeddingGrad{V: 3}, []graph.SampleIn{graph.In(1000, 24), graph.InIndex(3, 1000)}},

@@ -21,6 +21,19 @@ template <class I> DEVICE void count_targets(const I *targets, int *count, int r
   if (threadIdx.x == 0) *count = (int)n;
 }
 
+// LogitGrad is scale·(e^(x−lse) − s/V − (1−s)·onehot), 0 where the target is ignored, NaN where it is out of range.
+template <class I> struct LogitGrad {
+  I target;
+  bool out, inside;
+  float scale, log_sum, uniform, hit;
+  DEVICE_MEMBER LogitGrad(I t, LossArgs a, float scale, float log_sum)
+      : target(t), out(is_ignored(t, a)), inside(t >= 0 && t < a.cols), scale(scale), log_sum(log_sum), uniform(a.smoothing / a.cols), hit(1.f - a.smoothing) {}
+  DEVICE_MEMBER float operator()(float x, int i) const {
+    float d = scale * (expf(x - log_sum) - uniform - ((I)i == target ? hit : 0.f));
+    return out ? 0.f : inside ? d : NAN;
+  }
+};
+
 // One block per row: its loss, lse − (1−s)·x[target] − s·mean(x); 0 where ignored, NaN where the target is out of range.
 // lse may be null. Where dx is given it gets scale/count·(e^(x−lse) − (1−s)·onehot − s/V); dx may be x.
 template <class T, class I>
@@ -43,24 +56,16 @@ DEVICE void loss_row(const T *x, const I *targets, const int *count, float *loss
   }
   if (!dx) return;
   __syncthreads(); // thread 0 has read row[t]
-  float s = scale / *count, uniform = a.smoothing / a.cols;
-  for (int i = threadIdx.x; i < a.cols; i += blockDim.x) {
-    float d = s * (expf(to_float(row[i]) - log_sum) - uniform - ((I)i == t ? 1.f - a.smoothing : 0.f));
-    dx[at + i] = from_float<T>(out ? 0.f : inside ? d : NAN);
-  }
+  LogitGrad<I> grad(t, a, scale / *count, log_sum);
+  each_in_row(row, dx + at, a.cols, grad);
 }
 
 // The gradient from a saved lse: one block per row.
 template <class T, class I>
 DEVICE void loss_grad_row(const float *dloss, const T *x, const I *targets, const float *lse, const int *count, T *dx, LossArgs a) {
   int64_t n = blockIdx.x, at = n * a.cols;
-  I t = targets[n];
-  bool out = is_ignored(t, a), inside = t >= 0 && t < a.cols;
-  float s = *dloss / *count, uniform = a.smoothing / a.cols, log_sum = lse[n];
-  for (int i = threadIdx.x; i < a.cols; i += blockDim.x) {
-    float d = s * (expf(to_float(x[at + i]) - log_sum) - uniform - ((I)i == t ? 1.f - a.smoothing : 0.f));
-    dx[at + i] = from_float<T>(out ? 0.f : inside ? d : NAN);
-  }
+  LogitGrad<I> grad(targets[n], a, *dloss / *count, lse[n]);
+  each_in_row(x + at, dx + at, a.cols, grad);
 }
 
 // One block: the mean of the rows' losses, added in a fixed order. No row gives NaN.

@@ -28,11 +28,17 @@ struct LogSoftmaxGrad {
   static DEVICE_MEMBER float f(float y, float dy, float s) { return dy - expf(y) * s; }
 };
 
+template <class End> struct EndOf {
+  float max, sum;
+  DEVICE_MEMBER float operator()(float x, int) const { return End::f(x, max, sum); }
+};
+
 template <class T, class End> DEVICE void softmax_rows(const T *x, T *y, int cols) {
   __shared__ float scratch[MAX_WARPS];
   const T *row = x + (int64_t)blockIdx.x * cols;
   LogSum l = log_sum_row(row, cols, scratch);
-  for (int i = threadIdx.x; i < cols; i += blockDim.x) y[(int64_t)blockIdx.x * cols + i] = from_float<T>(End::f(to_float(row[i]), l.max, l.sum));
+  EndOf<End> end = {l.max, l.sum};
+  each_in_row(row, y + (int64_t)blockIdx.x * cols, cols, end);
 }
 
 template <class T, class End> DEVICE void softmax_lines(const T *x, T *y, Line l, int64_t lines) {

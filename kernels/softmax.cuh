@@ -1,6 +1,7 @@
 // The sum of exponentials of a line in one sweep (Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018).
 #pragma once
 #include "reduce.cuh"
+#include "runs.cuh"
 
 #define SOFTMAX_THREADS 256
 
@@ -18,6 +19,16 @@ struct LogSum {
     sum = sum * scale(max, m) + (x == -INFINITY ? 0.f : scale(x, m));
     max = m;
   }
+  // add_run joins W numbers at the price of one change of scale.
+  template <int W> DEVICE_MEMBER void add_run(const float v[W]) {
+    float m = max, s = 0.f;
+#pragma unroll
+    for (int k = 0; k < W; k++) m = Max::join(m, v[k]);
+#pragma unroll
+    for (int k = 0; k < W; k++) s += v[k] == -INFINITY ? 0.f : scale(v[k], m);
+    sum = sum * scale(max, m) + s;
+    max = m;
+  }
 };
 
 DEVICE LogSum join(LogSum a, LogSum b) {
@@ -29,7 +40,15 @@ DEVICE LogSum join(LogSum a, LogSum b) {
 // log_sum_row gives every thread of a one-dimensional block the result over a row. scratch is MAX_WARPS floats of shared memory.
 template <class T> DEVICE LogSum log_sum_row(const T *row, int cols, float *scratch) {
   LogSum l = LogSum::identity();
-  for (int i = threadIdx.x; i < cols; i += blockDim.x) l.add(to_float(row[i]));
+  const int W = Pack<T>::n;
+  RowRuns<T> r(row, cols);
+  int rest = cols - r.packs * W, t = threadIdx.x;
+  if (t < rest) l.add(to_float(row[t < r.head ? t : t + r.packs * W]));
+  for (int p = t; p < r.packs; p += blockDim.x) {
+    float v[W];
+    load_run<W>(v, row + r.head + p * W);
+    l.add_run<W>(v);
+  }
   float m = block_max(l.max, scratch);
   l.sum = block_sum(l.sum * LogSum::scale(l.max, m), scratch);
   l.max = m;

@@ -26,6 +26,9 @@ KERNEL(planted_divergent_barrier, 256, (const float *x, float *y)) {
 // y[i] = x[i + 1], which for the last thread lies one past the end.
 KERNEL(planted_out_of_bounds, 256, (const float *x, float *y)) { y[threadIdx.x] = x[threadIdx.x + 1]; }
 
+// y[i] = x[i + 1] by 16 bytes at a time, from addresses that lie four bytes off.
+KERNEL(planted_misaligned, 8, (const float *x, float *y)) { store_pack(y + 4 * threadIdx.x, load_pack(x + 1 + 4 * threadIdx.x)); }
+
 // A warp's sum whose masks leave out the lanes that it reads from.
 KERNEL(planted_half_mask, 32, (const float *x, float *y)) {
   float v = x[threadIdx.x];
