@@ -70,7 +70,7 @@ struct FfmaTile {
   }
 
   DEVICE_MEMBER void multiply(const float (*a)[FFMA_LD], const float (*b)[FFMA_LD]) {
-#pragma unroll 8 // of all 16, some registers would have to be spilled on sm_80
+#pragma unroll 4 // of more, some registers would have to be spilled
     for (int k = 0; k < FFMA_BK; k++) {
       Pack<float> x[2], y[2];
 #pragma unroll

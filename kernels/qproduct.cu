@@ -60,9 +60,11 @@ struct LineBytes {
         }
       return;
     }
+    int64_t step = down ? lines : 1;
+    const uint8_t *first = down ? p + (int64_t)from * lines + line : p + (int64_t)line * k + from;
 #pragma unroll
     for (int i = 0; i < 32; i++)
-      if (from + i < k) b.put(i, p[down ? (int64_t)(from + i) * lines + line : (int64_t)line * k + from + i] ^ (flip & 0xffu));
+      if (from + i < k) b.put(i, first[i * step] ^ flip);
   }
 };
 

@@ -83,16 +83,18 @@ func result(op string, rc C.int, comm unsafe.Pointer) error {
 // one goroutine at a time. No call waits inside the library: what is in progress is looked at from here, where Quit ends it.
 type Comm struct {
 	comm unsafe.Pointer
+	at   *unsafe.Pointer // C memory: while it joins, the library may write there from a thread of its own
 	quit atomic.Bool
 }
 
 // New meets size processes that have the same id. It returns when all are there, with ctx's error when that ends before.
 func New(ctx context.Context, id ID, rank, size int) (*Comm, error) {
-	c := &Comm{}
+	c := &Comm{at: (*unsafe.Pointer)(C.calloc(1, C.size_t(unsafe.Sizeof(unsafe.Pointer(nil)))))}
 	stop := context.AfterFunc(ctx, c.Quit)
 	defer stop()
 	op := fmt.Sprintf("joining rank %d of %d", rank, size)
-	err := result(op, C.ringo_nccl_init(&c.comm, C.int(size), (*C.ringo_nccl_id)(unsafe.Pointer(&id)), C.int(rank)), nil)
+	err := result(op, C.ringo_nccl_init(c.at, C.int(size), (*C.ringo_nccl_id)(unsafe.Pointer(&id)), C.int(rank)), nil)
+	c.comm = *c.at
 	if err == nil {
 		err = c.settle(op)
 	}
@@ -102,10 +104,11 @@ func New(ctx context.Context, id ID, rank, size int) (*Comm, error) {
 	if errors.Is(err, ErrQuit) {
 		err = fmt.Errorf("NCCL: %s: %w", op, context.Cause(ctx))
 	}
-	if c.comm != nil {
-		err = errors.Join(err, c.Abort())
+	if c.comm == nil {
+		C.free(unsafe.Pointer(c.at))
+		return nil, err
 	}
-	return nil, err
+	return nil, errors.Join(err, c.Abort())
 }
 
 // Sum enqueues the sum of n elements of device memory over all ranks, in place, on a stream.
@@ -165,10 +168,10 @@ func (c *Comm) Quit() { c.quit.Store(true) }
 // Abort frees the communicator; sums that are under way on the device end without a result.
 func (c *Comm) Abort() error {
 	comm := c.comm
-	c.comm = nil
-	if comm == nil {
+	if c.comm = nil; comm == nil {
 		return nil
 	}
+	defer C.free(unsafe.Pointer(c.at))
 	return result("aborting", C.ringo_nccl_abort(comm), nil)
 }
 
@@ -192,6 +195,7 @@ func (c *Comm) Close() error {
 	}
 	comm := c.comm
 	c.comm = nil
+	defer C.free(unsafe.Pointer(c.at))
 	return result("closing", C.ringo_nccl_destroy(comm), nil)
 }
 
