@@ -30,9 +30,9 @@ type (
 		C, H, W, O, OH, OW, KH, KW, SH, SW, DH, DW, Top, Left, Groups, NHWC int32
 	}
 	qproductArgs struct {
-		X, W, XZ, WZ, Y                uint64
-		XT, WT, WZMany, WDown, M, N, K int32
-		PackedX, PackedW               int32
+		X, W, XZ, WZ, Y         uint64
+		XT, WT, WZMany, M, N, K int32
+		PackedX, PackedW        int32
 	}
 )
 
@@ -88,9 +88,12 @@ func deviceQMatMul(c *DeviceCall) error {
 	if s.M*s.N == 0 {
 		return nil
 	}
+	kernel := "qmatmul"
+	if !a.TransB {
+		kernel = "qmatmul_down"
+	}
 	g := qproductOf(c, s.M, s.N, s.K)
-	g.WDown = truth32(!a.TransB)
-	return c.Launch("qmatmul", Grid(ceilDiv(s.M, qTile), ceilDiv(s.N, qTile)), Block(qProductThreads), 0, g, p)
+	return c.Launch(kernel, Grid(ceilDiv(s.M, qTile), ceilDiv(s.N, qTile)), Block(qProductThreads), 0, g, p)
 }
 
 // qproductOf describes the product of inputs 0 and 3, (m,k) by (n,k), with their zero points.

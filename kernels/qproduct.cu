@@ -13,11 +13,11 @@
 #define QTILE 64     // rows, columns, and k of a panel, in bytes
 #define QPITCH 80    // bytes from row to row in shared memory: a fragment's 8 rows fall on different banks
 
-// QProduct is qproductArgs of qmatmul_cuda.go: x (m,k), w (n,k), or (k,n) where w_down, per group.
+// QProduct is qproductArgs of qmatmul_cuda.go: x (m,k), w (n,k), or (k,n) for qmatmul_down, per group.
 struct QProduct {
   const void *x, *w, *xz, *wz;
   void *y;
-  int xt, wt, wz_many, w_down, m, n, k;
+  int xt, wt, wz_many, m, n, k;
   int packed_x, packed_w; // lines along k start on 16 bytes
 };
 
@@ -43,10 +43,10 @@ struct Bytes {
 };
 
 // LineBytes reads lines along k, or down (k,n).
-struct LineBytes {
+template <bool down> struct LineBytes {
   const uint8_t *p;
   unsigned flip;
-  int lines, k, packed, down;
+  int lines, k, packed;
   DEVICE_MEMBER void fetch(Bytes &b, int line0, int k0) const {
     int line = line0 + panel_line(), from = k0 + panel_from();
     b.clear();
@@ -172,18 +172,21 @@ template <class A, class B, class To> DEVICE void qproduct(const A &a, const B &
   }
 }
 
-KERNEL(qmatmul, QTHREADS, (QProduct g, Requant p)) {
-  LineBytes a = {(const uint8_t *)g.x, flip_of(g.xt), g.m, g.k, g.packed_x, 0};
-  LineBytes b = {(const uint8_t *)g.w, flip_of(g.wt), g.n, g.k, g.packed_w, g.w_down};
+template <bool down> DEVICE void qmatmul_of(const QProduct &g, const Requant &p) {
+  LineBytes<false> a = {(const uint8_t *)g.x, flip_of(g.xt), g.m, g.k, g.packed_x};
+  LineBytes<down> b = {(const uint8_t *)g.w, flip_of(g.wt), g.n, g.k, g.packed_w};
   ToRows to = {g.n};
   qproduct(a, b, to, g, p, signed_zero(g.xz, g.xt, 0), 0);
 }
+
+KERNEL(qmatmul, QTHREADS, (QProduct g, Requant p)) { qmatmul_of<false>(g, p); }
+KERNEL(qmatmul_down, QTHREADS, (QProduct g, Requant p)) { qmatmul_of<true>(g, p); }
 
 // Rows are pixels of all images, columns the group's output channels: blockIdx.z is the group.
 KERNEL(qconv2d, QTHREADS, (QProduct g, QConv q, Requant p)) {
   int group = blockIdx.z, zx = signed_zero(g.xz, g.xt, 0);
   WindowBytes a = {(const uint8_t *)g.x, flip_of(g.xt), g.m, g.k, group, (unsigned)zx, q};
-  LineBytes b = {(const uint8_t *)g.w + (int64_t)group * g.n * g.k, flip_of(g.wt), g.n, g.k, g.packed_w, 0};
+  LineBytes<false> b = {(const uint8_t *)g.w + (int64_t)group * g.n * g.k, flip_of(g.wt), g.n, g.k, g.packed_w};
   ToPixels to = {q};
   qproduct(a, b, to, g, p, zx, group * g.n);
 }
