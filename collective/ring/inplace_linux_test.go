@@ -40,20 +40,23 @@ func twoHosts(o *Options) {
 func TestInPlaceSumsHaveTheBitsOfSentOnes(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*Options){"host": sharedHost, "hosts": twoHosts} {
-		for _, n := range []int{2, 3, 4, 7} {
+		for _, n := range []int{2, 3, 5} {
 			t.Run(fmt.Sprintf("%s/%d", name, n), func(t *testing.T) {
 				t.Parallel()
 				rings := world(t, n, change)
-				const most = 70_001
+				const most = 20_001
 				mem := memories(t, rings, 8*most+64)
 				for _, dt := range []tensor.DType{tensor.F32, tensor.F64, tensor.F16, tensor.BF16, tensor.I32} {
-					for _, elems := range []int{1, 255, 5000, most} {
+					for _, elems := range []int{1, 300, most} {
 						for op, call := range map[string]func(r *Ring, b []byte) error{
 							"all-reduce":     func(r *Ring, b []byte) error { return r.AllReduce(b, dt) },
 							"reduce-scatter": func(r *Ring, b []byte) error { return r.ReduceScatter(b, dt) },
 							"all-gather":     func(r *Ring, b []byte) error { return r.AllGather(b, dt) },
 							"broadcast":      func(r *Ring, b []byte) error { return r.Broadcast(n-1, b) },
 						} {
+							if dt != tensor.F32 && op != "all-reduce" {
+								continue
+							}
 							sent, placed := make([][]byte, n), make([][]byte, n)
 							for i := range n {
 								sent[i] = tensor.AlignedBytes(elems * dt.Size())
@@ -91,7 +94,7 @@ func TestInPlaceTreesHaveTheBitsOfSentOnes(t *testing.T) {
 			t.Parallel()
 			n := len(bounds) - 1
 			rings := world(t, n, sharedHost)
-			const elems = 40_001
+			const elems = 15_001
 			mem := memories(t, rings, 4*elems*8)
 			sent, placed := make([][][]float32, n), make([][][]float32, n)
 			outs := [2][][]float32{make([][]float32, n), make([][]float32, n)}
@@ -221,7 +224,10 @@ func TestImpossiblePlaces(t *testing.T) {
 			_, ok := rings[0].locate(mem[0])
 			require.True(t, ok)
 			spoil(rings[0].shm.mem[page:][:tableEntry])
-			err := every(rings, func(r *Ring) error { return r.AllReduce(mem[r.Rank()], tensor.F32) })[1]
+			err := every(rings, func(r *Ring) error {
+				err := r.AllReduce(mem[r.Rank()], tensor.F32)
+				return errors.Join(err, r.Close())
+			})[1]
 			var p *PeerError
 			require.ErrorAs(t, err, &p)
 			require.Equal(t, "w0", p.Peer)
