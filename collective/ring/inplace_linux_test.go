@@ -295,11 +295,13 @@ func TestKilledInPlace(t *testing.T) {
 		}()
 	}
 	time.Sleep(200 * time.Millisecond)
+	killed := time.Now()
 	require.NoError(t, cmd.Process.Signal(syscall.SIGKILL))
 	for range rings {
 		var p *PeerError
 		require.ErrorAs(t, <-ends, &p)
 		require.Equal(t, "victim", p.Peer)
+		t.Logf("known %v after the kill", time.Since(killed).Round(100*time.Microsecond))
 	}
 	require.Equal(t, 2, mapped(rings[0]))
 }
