@@ -5,7 +5,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 kubernetes=1.34.0
-kubeconform=github.com/yannh/kubeconform@v0.8.0
+kubeconform=github.com/yannh/kubeconform
+version=v0.8.0 # of kubeconform
 kustomize=sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
 jobset=sigs.k8s.io/jobset@v0.10.1
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/ringo/kubernetes-$kubernetes-1
@@ -33,7 +34,7 @@ for kind in ["job-batch-v1", "persistentvolumeclaim-v1", "secret-v1", "service-v
     schema["definitions"] = definitions
     json.dump(schema, open(os.path.join(to, kind + ".json"), "w"))
 PYTHON
-  convert=$(folder $kubeconform)/scripts/openapi2jsonschema.py
+  convert=$(folder $kubeconform@$version)/scripts/openapi2jsonschema.py
   crd=$(folder $jobset)/config/components/crd/bases/jobset.x-k8s.io_jobsets.yaml
   (cd "$cache/crd" && DENY_ROOT_ADDITIONAL_PROPERTIES=1 FILENAME_FORMAT='{kind}-{group}-{version}' "$cache/venv/bin/python" "$convert" "$crd" >/dev/null)
   rm -rf "$cache/venv"
@@ -45,7 +46,7 @@ for what in . jobset; do
     go run $kustomize build "$what"
     echo ---
     cat secret.yaml
-  } | go run github.com/yannh/kubeconform/cmd/kubeconform@v0.8.0 -strict -summary -kubernetes-version $kubernetes \
+  } | go run $kubeconform/cmd/kubeconform@$version -strict -summary -kubernetes-version $kubernetes \
     -schema-location "$cache/kinds/{{.ResourceKind}}{{.KindSuffix}}.json" \
     -schema-location "$cache/crd/{{.ResourceKind}}{{.KindSuffix}}.json" -
 done
