@@ -21,14 +21,15 @@ func devicePeak(b backend.Backend, precision tensor.DType) (float64, error) {
 	if b.Name() != "cuda" {
 		n = softPeakSide
 	}
+	o := backend.Tuned(b, plan.Options{Precision: precision, Storage: tensor.F32})
 	g, err := graph.Build(func(g *graph.Graph) {
-		dt := backend.Storage(b, precision)
+		dt := o.Storage
 		g.Output("c", g.MatMul(g.Input("a", dt, n, n), g.Input("b", dt, n, n), graph.MatMul{}))
 	})
 	if err != nil {
 		return 0, err
 	}
-	p, err := plan.Compile(g, plan.Options{Precision: precision})
+	p, err := plan.Compile(g, o)
 	if err != nil {
 		return 0, err
 	}

@@ -81,7 +81,7 @@ func deviceKernels(c Config) ([]KernelResult, error) {
 	}
 	bandwidth := float64(bytes) / rate / 1e9
 	out := []KernelResult{{Job: "kernels", Kernel: "copy of f32", DType: c.DType, MinMS: rate * 1e3, GBps: bandwidth, Floor: rate * 1e3, Share: 1}}
-	for _, k := range deviceCases(shape, backend.Storage(b, c.Precision())) {
+	for _, k := range deviceCases(shape, backend.Tuned(b, plan.Options{Precision: c.Precision(), Storage: tensor.F32}).Storage) {
 		best, bytes, flops, err := timeOnDevice(b, k, c)
 		if err != nil {
 			return nil, fmt.Errorf("kernel %s: %w", k.name, err)

@@ -13,7 +13,7 @@ import (
 )
 
 // Profile runs a job instruction by instruction and prints where the time of a step goes: per kind of
-// instruction (op and shapes), its count, time, share, FLOP/s and bytes per second. Timing every instruction by
+// instruction (op and shapes), its count, the sum of its medians over steps, share, FLOP/s and bytes per second. Timing every instruction by
 // itself adds about a tenth of a microsecond to each, on a GPU some ten microseconds for launch and wait.
 func Profile(w io.Writer, job Job, c Config) error {
 	l, err := prepare(job, c)
@@ -24,7 +24,7 @@ func Profile(w io.Writer, job Job, c Config) error {
 	p := l.exec.Program()
 	const warmup = 3
 	rounds := max(c.Steps, 20)
-	total := make([]time.Duration, len(p.Instrs))
+	times := make([][]time.Duration, len(p.Instrs))
 	for round := range warmup + rounds {
 		if err := l.step.Begin(3e-4, 0.1, 0.05); err != nil {
 			return err
@@ -35,11 +35,16 @@ func Profile(w io.Writer, job Job, c Config) error {
 				return err
 			}
 			if round >= warmup {
-				total[i] += time.Since(start)
+				times[i] = append(times[i], time.Since(start))
 			}
 		}
 	}
-	printProfile(w, p, total, rounds)
+	typical := make([]time.Duration, len(p.Instrs))
+	for i, t := range times {
+		slices.Sort(t)
+		typical[i] = t[len(t)/2]
+	}
+	printProfile(w, p, typical)
 	return nil
 }
 
@@ -59,7 +64,7 @@ type profileRow struct {
 	flops, bytes int64
 }
 
-func printProfile(w io.Writer, p *plan.Program, total []time.Duration, rounds int) {
+func printProfile(w io.Writer, p *plan.Program, typical []time.Duration) {
 	rows := map[string]*profileRow{}
 	var all time.Duration
 	for i := range p.Instrs {
@@ -73,7 +78,7 @@ func printProfile(w io.Writer, p *plan.Program, total []time.Duration, rounds in
 			row = &profileRow{key: key}
 			rows[key] = row
 		}
-		d := total[i] / time.Duration(rounds)
+		d := typical[i]
 		row.count++
 		row.time += d
 		row.flops += in.FLOPs

@@ -139,7 +139,7 @@ func prepare(job Job, c Config) (*workload, error) {
 	}
 	var built error
 	w.exec, err = runtime.Compile(b, w.store, func(g *graph.Graph) { built = w.model.Loss(g, job.Batch, true) },
-		plan.Options{Precision: c.Precision(), Storage: backend.Storage(b, c.Precision()), Training: &plan.Training{Rule: adamW}})
+		plan.Options{Precision: c.Precision(), Training: &plan.Training{Rule: adamW}})
 	if err == nil {
 		err = built
 	}

@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"gorgonia.org/cu"
@@ -14,7 +15,6 @@ import (
 	"ringo/kernels"
 	"ringo/runtime/backend"
 	"ringo/runtime/plan"
-	"ringo/runtime/tensor"
 )
 
 // Backend runs programs on one GPU, or on the software CUDA device.
@@ -22,7 +22,7 @@ type Backend struct{ d *device }
 
 var (
 	_ backend.Backend = (*Backend)(nil)
-	_ backend.Planner = (*Backend)(nil)
+	_ backend.Tuner   = (*Backend)(nil)
 )
 
 func init() {
@@ -102,11 +102,11 @@ func (b *Backend) Close() error {
 	return errors.Join(errs...)
 }
 
-// Storage keeps activations in what products round to: a GPU's memory and its bandwidth are what limits a step.
-func (b *Backend) Storage(precision tensor.DType) tensor.DType { return precision }
-
-// Without leaves out what cuBLASLt does better: gelu's gradient belongs to its products, from gelu's input.
-func (b *Backend) Without() []string { return []string{"keep-slope"} }
+// Tune keeps activations in what products round to, as a GPU's memory and its bandwidth are what limits a step, and leaves out what
+// cuBLASLt does better: gelu's gradient belongs to its products, from gelu's input.
+func (b *Backend) Tune(o *plan.Options) {
+	o.Storage, o.Disable = o.Precision, slices.Concat(o.Disable, []string{"keep-slope"})
+}
 
 // NewStore returns an empty store on the device.
 func (b *Backend) NewStore() backend.Store {

@@ -25,7 +25,10 @@ func init() {
 	})
 }
 
-var _ backend.Backend = (*CPU)(nil)
+var (
+	_ backend.Backend = (*CPU)(nil)
+	_ backend.Tuner   = (*CPU)(nil)
+)
 
 // NewCPU starts the thread pool where it is not running yet.
 func NewCPU(o backend.Options) *CPU {
@@ -39,14 +42,22 @@ func (*CPU) Name() string { return "cpu" }
 func (*CPU) Describe() string { return fmt.Sprintf("cpu, %s, %d threads", ISA(), Threads()) }
 func (*CPU) Close() error     { return nil }
 
+// Tune asks for what the C kernels have.
+func (c *CPU) Tune(o *plan.Options) {
+	o.FuseUpdate = !c.reference
+	o.Blocks = !c.reference && o.Precision == tensor.BF16 && hasAMX()
+}
+
 // NewStore returns an empty store.
-func (*CPU) NewStore() backend.Store { return &store{byName: map[string]View{}} }
+func (*CPU) NewStore() backend.Store { return &store{byName: map[string]View{}, changes: 1} }
 
 // store keeps persistent tensors. Each program that brings new ones adds an arena, laid out as that program
 // planned it, so that groups of parameters lie end to end.
 type store struct {
 	byName map[string]View
 	arenas []*Arena
+	// changes counts whatever may have changed a parameter: writes from outside, and phases of programs that move parameters.
+	changes uint64
 }
 
 func (s *store) Has(name string) bool { _, ok := s.byName[name]; return ok }
@@ -63,6 +74,7 @@ func (s *store) move(name string, raw []byte, in bool) error {
 		return err
 	}
 	if in {
+		s.changes++
 		copy(v.Bytes, raw)
 	} else {
 		copy(raw, v.Bytes)
@@ -113,6 +125,8 @@ type exec struct {
 	work    *Arena
 	shared  func() error // frees the Grad region, where it is apart
 	calls   *sequence    // one per instruction
+	blocks  []*blocked
+	moves   [2]int // from the first to behind the last instruction that changes a parameter
 	outs    [][]View
 	partial []partial
 	grad    View
@@ -140,6 +154,7 @@ func (c *CPU) Compile(p *plan.Program, s backend.Store) (backend.Executable, err
 func (e *exec) bind(reference bool) error {
 	var runs []func()
 	var natives []native
+	e.moves[0] = len(e.p.Instrs)
 	for i := range e.p.Instrs {
 		in := &e.p.Instrs[i]
 		call := &Call{Op: in.Op.Name, Attrs: in.Attrs, Precision: e.p.Precision}
@@ -153,6 +168,12 @@ func (e *exec) bind(reference bool) error {
 		run, err := Bind(call, reference)
 		if err != nil {
 			return fmt.Errorf("%s: %w", in.Name, err)
+		}
+		if call.Op == "blocks" {
+			run, call.native = e.whenChanged(i, run), native{}
+		}
+		if len(in.Op.Mutates) > 0 {
+			e.moves = [2]int{min(e.moves[0], i), i + 1}
 		}
 		runs, natives = append(runs, run), append(natives, call.native)
 		e.outs = append(e.outs, call.Out)
@@ -211,6 +232,9 @@ func (e *exec) Run(from, to int) error {
 	runtime.LockOSThread()
 	e.calls.run(from, to)
 	runtime.UnlockOSThread()
+	if from < e.moves[1] && to > e.moves[0] {
+		e.moved()
+	}
 	return nil
 }
 
@@ -235,5 +259,8 @@ func (e *exec) Close() error {
 
 var _ backend.Executable = (*exec)(nil)
 
-// Bytes returns a tensor's memory, nil where there is none of that name.
-func (s *store) Bytes(name string) []byte { return s.byName[name].Bytes }
+// Bytes returns a tensor's memory, nil where there is none of that name. The caller may write to it until a program runs.
+func (s *store) Bytes(name string) []byte {
+	s.changes++
+	return s.byName[name].Bytes
+}

@@ -35,5 +35,8 @@ func maxISA() int {
 // ISA names the instruction-set level in use.
 func ISA() string { return isaNames[isaLevel()] }
 
+// hasAMX reports whether products of bf16 run on AMX.
+func hasAMX() bool { return isaLevel() == len(isaNames)-1 }
+
 // Threads returns how many threads kernels run on.
 func Threads() int { return threads() }

@@ -6,7 +6,7 @@
 // each thread for itself, which saves fetching it from other cores. Of the other, each thread packs a panel
 // that fits its second-level cache, and multiplies it with the first. The order of every sum over k follows from k and
 // the kind alone; how C is cut into tasks follows from the number of threads too, but changes no sum.
-#include "gemm_tile.h"
+#include "gemm_update.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +21,11 @@ static void serially(long n, task_fn fn, void *ctx) {
 enum {
   SHARED_BYTES = 8 << 20,   // of the shared factor packed at a time
   PANEL_BYTES = 640 << 10,  // of a thread's own panel: a third of a 2 MiB second-level cache
-  BLOCK_BYTES = 640 << 10,  // of the shared factor that a task goes through for every strip of its panel
+  BLOCK_BYTES = 800 << 10,  // of the shared factor that a task goes through for every strip of its panel
   TILES_BYTES = 256 << 10,  // of sums that a task keeps between stretches of k
   PARTIAL_BYTES = 16 << 20, // of sums kept between packings, where k is long
   RUN = 16,                 // tiles beside each other that become C together
+  UPDATE_RUN = 64,          // where C is a parameter: three arrays come from memory, which is fast along rows
   FINISH_ROWS = 8,          // rows of them at a time,
   LONG_ROW = 160,           // where they are at least this long
   TASKS_PER_THREAD = 3,     // so that a thread that is held up costs little
@@ -48,6 +49,7 @@ static int path(void) {
 
 static const rg_kind *choose(const rg_gemm *g) {
   const rg_kind *bf16 = rg_kind_bf16(), *split = rg_kind_split();
+  if (g->b_blocks) return bf16;
   int exact = g->a_bf16 && g->b_bf16; // products of bf16 are exact in f32
   if (bf16 && (g->precision == RG_GEMM_BF16 || (exact && path() != 0)) && fills_tiles(g)) return bf16;
   if (split && (path() == 1 || (path() == -1 && fills_tiles(g)))) return split;
@@ -126,6 +128,10 @@ static void finish(const pass *s, const float *tiles, long n, long i0, long j0) 
   const rg_gemm *g = s->g;
   long mr = s->kind->mr, nr = s->kind->nr, end = rg_min(mr, g->m - i0);
   long step = n * nr < LONG_ROW ? mr : FINISH_ROWS;
+  if (g->update) {
+    rg_gemm_update(g, tiles, nr, mr * nr, i0, end, j0, rg_min(n * nr, g->n - j0));
+    return;
+  }
   for (long i = 0; i < end; i += step)
     for (long t = 0; t < n; t++) {
       const float *tile = tiles + (t * mr + i) * nr;
@@ -135,6 +141,8 @@ static void finish(const pass *s, const float *tiles, long n, long i0, long j0) 
       else rg_gemm_epilogue(g, tile, nr, i0 + i, rows, j, cols);
     }
 }
+
+static long run_of(const rg_gemm *g) { return g->update ? UPDATE_RUN : RUN; }
 
 // A box is the part of C that one task computes: strips of A times strips of B, packed.
 typedef struct {
@@ -148,7 +156,7 @@ typedef struct {
 static void multiply_box(const pass *s, const box *x) {
   const rg_kind *kind = s->kind;
   long size = kind->mr * kind->nr;
-  long run = x->cols * kind->nr < LONG_ROW ? 1 : RUN; // a tile by itself is still in the first-level cache
+  long run = x->cols * kind->nr < LONG_ROW ? 1 : run_of(s->g); // a tile by itself is still in the first-level cache
   if (kind->enter) kind->enter();
   for (long k = 0; k < s->kpad; k += kind->kinner) {
     long kc = rg_min(kind->kinner, s->kpad - k);
@@ -190,7 +198,7 @@ static void multiply_task(void *ctx, long task) {
     long all = s->shares_a ? s->own_strips : s->shared_strips, row = s->shares_a ? t0 : o0, col = s->shares_a ? o0 : t0;
     x.tiles = s->partial + (row * all + col) * kind->mr * kind->nr, x.next_row = all;
   } else {
-    x.tiles = rg_scratch(3, (size_t)((s->keep ? own * shared : RUN) * kind->mr * kind->nr) * sizeof(float));
+    x.tiles = rg_scratch(3, (size_t)((s->keep ? own * shared : run_of(s->g)) * kind->mr * kind->nr) * sizeof(float));
   }
   multiply_box(s, &x);
 }
@@ -224,14 +232,14 @@ static long even_chunk(long len, long most, long unit) { // a multiple of unit, 
 }
 
 static void product(const rg_gemm *g, parallel_fn parallel, int threads) {
-  if (g->m <= RG_SKINNY && g->n > 0) {
+  if (g->m <= RG_SKINNY && g->n > 0 && !g->b_blocks) {
     rg_gemm_skinny(g, parallel);
     return;
   }
   const rg_kind *kind = choose(g);
-  rg_side a = {g->a, g->lda, g->m, g->a_bf16, !g->ta}, b = {g->b, g->ldb, g->n, g->b_bf16, g->tb};
-  pass s = {.g = g, .kind = kind, .shares_a = g->m <= g->n};
-  s.bare = !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0;
+  rg_side a = {g->a, g->lda, g->m, g->a_bf16, !g->ta}, b = {g->b, g->ldb, g->n, g->b_bf16, g->tb, g->b_blocks ? rg_ceil_div(g->k, 32) : 0};
+  pass s = {.g = g, .kind = kind, .shares_a = g->m <= g->n && !g->update}; // a task that moves a parameter wants whole rows
+  s.bare = !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0 && !g->update;
   s.shared = s.shares_a ? a : b, s.own = s.shares_a ? b : a;
   s.shared_width = s.shares_a ? kind->mr : kind->nr, s.own_width = s.shares_a ? kind->nr : kind->mr;
   long kc = even_chunk(g->k, kind->kpack, kind->kunit);

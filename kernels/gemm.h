@@ -14,6 +14,8 @@ enum { RG_GEMM_F32 = 0, RG_GEMM_BF16 = 1 };
 // slope, as dact: dact_pre is the derivative itself.
 enum { RG_ACT_NONE = 0, RG_ACT_RELU = 1, RG_ACT_GELU_TANH = 2, RG_ACT_GELU = 3, RG_ACT_SILU = 4, RG_ACT_SLOPE = 5 };
 
+struct rg_update;
+
 typedef struct rg_gemm {
   long m, n, k, batch;
   // a is (m,k) with row stride lda, or (k,m) where ta; b is (k,n), or (n,k) where tb. Element type f32, or bf16 where
@@ -27,6 +29,7 @@ typedef struct rg_gemm {
   long ldb, stride_b;
   const long *b_off;
   int tb, b_bf16;
+  int b_blocks; // b is a matrix in blocks, gemm_blocks.h, (k,n) or (n,k) as tb says; precision must be bf16 and the CPU have AMX
   // c, pre, dact_pre and residual share row stride ldc, batch stride stride_c and element type (bf16 where c_bf16).
   // residual may be c itself.
   void *c;
@@ -42,6 +45,7 @@ typedef struct rg_gemm {
   const void *residual; // NULL, or what is added after act
   float beta;           // c's old contents count this much; 0 never reads c
   int precision;        // RG_GEMM_*
+  const struct rg_update *update; // NULL, or c is a parameter and the product its gradient: gemm_update.h
 } rg_gemm;
 
 // rg_gemm_run uses the pool's threads; not from inside an rg_parallel task.

@@ -14,10 +14,9 @@
 const rg_kind *rg_kind_bf16(void) { return NULL; }
 const rg_kind *rg_kind_split(void) { return NULL; }
 #else
-#include <immintrin.h>
+#include "gemm_amx.h"
+#include "gemm_blocks.h"
 
-#define AMX __attribute__((target("amx-tile,amx-bf16,avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
-#define AMX_INLINE static inline __attribute__((always_inline)) AMX
 enum {
   STRIP = 32,
   KBLOCK = 32,
@@ -120,36 +119,6 @@ AMX static void write_rows(const float *tile, void *c, long ldc, int c_bf16, lon
 // A tile's row holds 16 pairs of k: bf16 pairs k with k+1 (as memory does), split pairs k with k+16 (fewer shuffles).
 // A's tile rows are rows of A, B's tile rows are pairs of k; a source that lies the other way is transposed in registers.
 
-AMX_INLINE void transpose16(__m512i r[16]) { // 16×16 of 32 bits
-  __m512i t[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; i++) {
-    t[2 * i] = _mm512_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
-    t[2 * i + 1] = _mm512_unpackhi_epi32(r[2 * i], r[2 * i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    r[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-    r[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-    r[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    t[i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0x88);
-    t[4 + i] = _mm512_shuffle_i32x4(r[i], r[4 + i], 0xdd);
-    t[8 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0x88);
-    t[12 + i] = _mm512_shuffle_i32x4(r[8 + i], r[12 + i], 0xdd);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; i++) {
-    r[i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0x88);
-    r[8 + i] = _mm512_shuffle_i32x4(t[i], t[8 + i], 0xdd);
-    r[4 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0x88);
-    r[12 + i] = _mm512_shuffle_i32x4(t[4 + i], t[12 + i], 0xdd);
-  }
-}
-
 // load16 reads up to 16 elements as f32; lanes outside the mask are 0 and not touched.
 AMX_INLINE __m512 load16(const void *p, long i, int bf16, __mmask16 m) {
   if (!bf16) return _mm512_maskz_loadu_ps(m, (const float *)p + i);
@@ -173,16 +142,6 @@ AMX_INLINE void split_pair(__m512 lo, __m512 hi, __m512i *out) {
     out[16 * p] = _mm512_or_si512(_mm512_srli_epi32(l, 16), h);
   }
 }
-
-AMX_INLINE __m512i round_pair(__m512 lo, __m512 hi, int interleave) {
-  __m512i v = (__m512i)_mm512_cvtne2ps_pbh(hi, lo); // lo's 16, then hi's 16
-  if (!interleave) return v;
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21, 5,
-                                         20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return _mm512_permutexvar_epi16(order, v);
-}
-
-AMX_INLINE __mmask16 first(long n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
 
 // fetch_pair is row e of a tile at (i,k) before splitting or rounding: two vectors of f32. full: no end is near.
 AMX_INLINE void fetch_pair(const rg_side *s, long i, long k, long k_end, int e, int split, int bf16, int along_k, int full, __m512 *lo,
@@ -289,9 +248,12 @@ AMX_INLINE void pack(const rg_side *s, long i0, long strips, long k0, long kc, i
     else (s->along_k ? name##_f32_k : name##_f32_i)(s, i, n, k, kc, d);                                                \
   }
 PACKER(pack_a_bf16, 0, 0)
-PACKER(pack_b_bf16, 0, 1)
+PACKER(pack_b_plain, 0, 1)
 PACKER(pack_a_split, 1, 0)
 PACKER(pack_b_split, 1, 1)
+static void pack_b_bf16(const rg_side *s, long i, long n, long k, long kc, void *d) {
+  (s->k_blocks ? rg_blocks_strips : pack_b_plain)(s, i, n, k, kc, d);
+}
 
 static const rg_kind kind_bf16 = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 2, .kpack = 3072, .kinner = 256, .exact = 1,
     .pack_a = pack_a_bf16, .pack_b = pack_b_bf16, .micro = micro_bf16, .write = write_rows, .enter = enter, .leave = leave};

@@ -2,12 +2,13 @@
 
 // What happens to a tile of sums before it becomes C, while it is in the first-level cache.
 #ifndef RG_BODY
-#include "gemm_tile.h"
+#include "gemm_update.h"
 typedef uint32_t __attribute__((may_alias)) rg_bits_of;
 #define RG_SELF "gemm_end.c"
 #include "rg_multi.h"
 void rg_gemm_epilogue(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols) {
-  RG_DISPATCH(gemm_end)(g, tile, ldt, i0, rows, j0, cols);
+  if (g->update) rg_gemm_update(g, tile, ldt, 0, i0, rows, j0, cols);
+  else RG_DISPATCH(gemm_end)(g, tile, ldt, i0, rows, j0, cols);
 }
 int rg_gemm_finite(const float *tile, long n) { return RG_DISPATCH(tile_finite)(tile, n); }
 #else

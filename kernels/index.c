@@ -76,7 +76,7 @@ static void spread_task(void *ctx, long i) {
   }
 }
 
-void rg_gather_grad(const float *dy, const void *ids, int wide, int wrap, float *dx, long n, long count, long c) {
+rg_places rg_places_of(const void *ids, int wide, int wrap, long n, long count) {
   int32_t *start = rg_scratch(4, (n + 2) * sizeof(int32_t)), *order = rg_scratch(5, (count + 1) * sizeof(int32_t));
   memset(start, 0, (n + 2) * sizeof(int32_t));
   // Counts go two places up: after the running sum start[v+1] is where id v begins, and filling moves it to where v
@@ -90,8 +90,13 @@ void rg_gather_grad(const float *dy, const void *ids, int wide, int wrap, float 
     long id = id_at(ids, wide, wrap, i, n);
     if (id >= 0) order[start[id + 1]++] = (int32_t)i;
   }
+  return (rg_places){start, order};
+}
+
+void rg_gather_grad(const float *dy, const void *ids, int wide, int wrap, float *dx, long n, long count, long c) {
+  const rg_places at = rg_places_of(ids, wide, wrap, n, count);
   long row = (long)sizeof(float) * c * (1 + count / n); // bytes that an average row costs
-  spread_job j = {dy, dx, start, order, n, c, rg_max(1, TASK_BYTES / rg_max(1, row)), RG_DISPATCH(add_row),
+  spread_job j = {dy, dx, at.start, at.order, n, c, rg_max(1, TASK_BYTES / rg_max(1, row)), RG_DISPATCH(add_row),
                   n * c * (long)sizeof(float) > STREAM_BYTES ? RG_DISPATCH(zero_stream) : zero_cached};
   long tasks = rg_ceil_div(n, j.per);
   if (tasks == 1) spread_task(&j, 0);

@@ -14,6 +14,9 @@ func init() { register("matmul", refMatMul) }
 func refMatMul(c *Call) {
 	a := c.Attrs.(graph.MatMul)
 	x, w := c.In[0].Load(), c.In[1].Load()
+	if a.Blocks != [2]int{} {
+		w = fromBlocks(w, a.Blocks[0], a.Blocks[1])
+	}
 	s, shape, err := a.Sizes(c.In[0].Shape, c.In[1].Shape)
 	if err != nil {
 		panic(err) // the graph's shape rule let it through

@@ -36,6 +36,12 @@ func bindMatMul(c *Call) func() {
 	g.m, g.n, g.k, g.batch = C.long(s.M), C.long(s.N), C.long(s.K), C.long(s.Batch)
 	g.a, g.a_bf16, g.ta, g.lda = c.In[0].Ptr(), half, flag(a.TransA), C.long(pick(a.TransA, s.M, s.K))
 	g.b, g.b_bf16, g.tb, g.ldb = c.In[1].Ptr(), half, flag(a.TransB), C.long(pick(a.TransB, s.K, s.N))
+	if a.Blocks != [2]int{} {
+		if !hasAMX() || c.Precision != tensor.BF16 || dt != tensor.F32 {
+			return nil
+		}
+		g.b_blocks = 1
+	}
 	g.c, g.c_bf16, g.ldc, g.stride_c = c.Out[0].Ptr(), half, C.long(s.N), C.long(s.M*s.N)
 	rest := c.In[2:]
 	take := func(want bool) (p unsafe.Pointer) {

@@ -11,7 +11,6 @@ enum { CHUNK = 1 << 15 }; // elements: 128 KiB per array, so that a task is long
 typedef struct {
   rg_optim a;
   float lr, scale; // scale: of the gradient
-  float bias1, root2; // AdamW: lr / bias₁, 1 / √bias₂
   double *partial;
 } optim_job;
 
@@ -20,8 +19,7 @@ typedef struct {
 
 static void run(const rg_optim *a, void (*fn)(void *, long)) {
   const float *h = a->hyper;
-  optim_job j = {*a, h[RG_HYPER_LR], h[RG_HYPER_SCALE] * (a->norm ? a->norm[1] : 1),
-                 h[RG_HYPER_LR] / h[RG_HYPER_BIAS1], 1 / sqrtf(h[RG_HYPER_BIAS2]), 0};
+  optim_job j = {*a, h[RG_HYPER_LR], h[RG_HYPER_SCALE] * (a->norm ? a->norm[1] : 1), 0};
   rg_parallel(rg_ceil_div(a->n, CHUNK), fn, &j);
 }
 void rg_adamw(const rg_optim *a) { run(a, RG_DISPATCH(adamw)); }
@@ -29,13 +27,13 @@ void rg_sgd(const rg_optim *a) { run(a, RG_DISPATCH(sgd)); }
 void rg_lion(const rg_optim *a) { run(a, RG_DISPATCH(lion)); }
 
 void rg_lerp(float *state, const float *value, float keep, float add, long n) {
-  optim_job j = {{.n = n, .param = state, .grad = value, .beta1 = keep, .beta2 = add}, 0, 0, 0, 0, 0};
+  optim_job j = {{.n = n, .param = state, .grad = value, .beta1 = keep, .beta2 = add}, 0, 0, 0};
   rg_parallel(rg_ceil_div(n, CHUNK), RG_DISPATCH(lerp), &j);
 }
 
 void rg_grad_norm(float *out, const float *grad, const float *hyper, float max, long n) {
   const long chunks = rg_ceil_div(n, CHUNK);
-  optim_job j = {{.n = n, .grad = grad}, 0, 0, 0, 0, rg_scratch(4, (size_t)chunks * sizeof(double))};
+  optim_job j = {{.n = n, .grad = grad}, 0, 0, rg_scratch(4, (size_t)chunks * sizeof(double))};
   rg_parallel(chunks, RG_DISPATCH(squares), &j);
   double sum = 0;
   for (long i = 0; i < chunks; i++) sum += j.partial[i];
@@ -46,25 +44,23 @@ void rg_grad_norm(float *out, const float *grad, const float *hyper, float max, 
 
 #else
 #include "rg_vec.h"
+#include "optim_step.h"
 #define EACH(i) \
   const long lo = chunk * CHUNK, n = rg_min(j->a.n, lo + CHUNK); \
   for (long i = lo; i < n; i += RG_WIDTH)
 #define AT(p) v_load((p) + i, n - i, 0)
 
-// p *= 1 − lr·wd;  m = β₁·m + (1−β₁)·g;  v = β₂·v + (1−β₂)·g²;  p −= lr/bias₁·m / (√v·(1/√bias₂) + eps)
 static void RG_NAME(adamw)(void *ctx, long chunk) {
   const optim_job *j = ctx;
   float *param = j->a.param, *mom = j->a.m, *sq = j->a.v;
   const float *grad = j->a.grad;
-  const float keep = 1 - j->lr * j->a.decay, scale = j->scale, step = j->bias1, root2 = j->root2, eps = j->a.eps;
-  const float b1 = j->a.beta1, b2 = j->a.beta2, c1 = 1 - j->a.beta1, c2 = 1 - j->a.beta2;
+  const rg_adamw_set set = rg_adamw_of(&j->a);
   EACH(i) {
-    vf g = AT(grad) * scale;
-    vf m = AT(mom) * b1 + g * c1;
-    vf v = AT(sq) * b2 + g * g * c2;
+    vf p = AT(param), m = AT(mom), v = AT(sq);
+    v_adamw(&set, AT(grad), &p, &m, &v);
     v_store(mom + i, m, n - i);
     v_store(sq + i, v, n - i);
-    v_store(param + i, AT(param) * keep - step * m / (v_sqrt(v) * root2 + eps), n - i);
+    v_store(param + i, p, n - i);
   }
 }
 

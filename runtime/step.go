@@ -6,7 +6,6 @@ package runtime
 import (
 	"fmt"
 	"math/bits"
-	"slices"
 
 	"ringo/runtime/backend"
 	"ringo/runtime/graph"
@@ -14,16 +13,13 @@ import (
 	"ringo/runtime/tensor"
 )
 
-// Compile builds a graph, plans it and binds it to a device and a store.
+// Compile builds a graph, plans it as the device asks and binds it to a device and a store.
 func Compile(b backend.Backend, s backend.Store, build func(g *graph.Graph), opt plan.Options) (backend.Executable, error) {
 	g, err := graph.Build(build)
 	if err != nil {
 		return nil, err
 	}
-	if d, ok := b.(backend.Planner); ok {
-		opt.Disable = slices.Concat(opt.Disable, d.Without())
-	}
-	p, err := plan.Compile(g, opt)
+	p, err := plan.Compile(g, backend.Tuned(b, opt))
 	if err != nil {
 		return nil, err
 	}

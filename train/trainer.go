@@ -166,7 +166,7 @@ func (t *Trainer) compile() error {
 // options is how every program of the run is planned.
 func (t *Trainer) options() plan.Options {
 	p := precision(t.cfg.Train.Precision)
-	return plan.Options{Precision: p, Storage: backend.Storage(t.device, p), Disable: t.o.Disable}
+	return plan.Options{Precision: p, Disable: t.o.Disable}
 }
 
 // compile is runtime.Compile for a builder that may fail.

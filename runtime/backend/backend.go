@@ -40,23 +40,18 @@ type Monitor interface {
 	Usage() (u Usage, ok bool)
 }
 
-// Keeper is a Backend that has a say in what activations are kept in (plan.Options.Storage) when products may round
-// their factors to precision. Others keep f32.
-type Keeper interface {
-	Storage(precision tensor.DType) tensor.DType
+// Tuner is a Backend that has a say in how its programs are planned: what activations are kept in when products may round their
+// factors, which fusions it has kernels for, which passes it does better without.
+type Tuner interface {
+	Tune(o *plan.Options)
 }
 
-// Storage asks b what activations are kept in.
-func Storage(b Backend, precision tensor.DType) tensor.DType {
-	if k, ok := b.(Keeper); ok {
-		return k.Storage(precision)
+// Tuned returns the options for a program of b.
+func Tuned(b Backend, o plan.Options) plan.Options {
+	if t, ok := b.(Tuner); ok {
+		t.Tune(&o)
 	}
-	return tensor.F32
-}
-
-// Planner is a Backend that does better without some of the planner's optional passes (plan.Options.Disable).
-type Planner interface {
-	Without() []string
+	return o
 }
 
 // Store is persistent memory: parameters, states and optimizer slots by name. Programs that share a store
@@ -140,6 +135,9 @@ type fallback struct {
 	Backend
 	why error
 }
+
+// Tune asks the CPU.
+func (f fallback) Tune(o *plan.Options) { *o = Tuned(f.Backend, *o) }
 
 func (f fallback) Describe() string {
 	return fmt.Sprintf("%s (no GPU is used: %v)", f.Backend.Describe(), f.why)

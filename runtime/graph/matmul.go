@@ -20,7 +20,9 @@ type MatMul struct {
 	KeepPre        bool   // a second output keeps op(a)·op(b) + bias
 	ActGrad        string // as Act, or "slope": pre is act' itself
 	Residual       bool
-	Slope          bool // KeepPre keeps act'(op(a)·op(b) + bias) instead, which costs little beside act
+	// Blocks, where not zero, is the shape of the matrix b, of which the input holds the "blocks".
+	Blocks [2]int
+	Slope  bool // KeepPre keeps act'(op(a)·op(b) + bias) instead, which costs little beside act
 }
 
 // Inputs counts what the attributes ask for.
@@ -40,6 +42,12 @@ type MatMulSizes struct{ Batch, M, N, K int }
 // Sizes works out the dimensions from the shapes of a and b. Flattened leading dimensions count in M.
 func (a MatMul) Sizes(x, y tensor.Shape) (MatMulSizes, tensor.Shape, error) {
 	var s MatMulSizes
+	if a.Blocks != [2]int{} {
+		if want := BlockShape(a.Blocks[0], a.Blocks[1]); !y.Equal(want) {
+			return s, nil, fmt.Errorf("%v as blocks of %v: expected %v", y, a.Blocks, want)
+		}
+		y = a.Blocks[:]
+	}
 	if len(x) < 2 || len(y) < 2 {
 		return s, nil, fmt.Errorf("%v×%v: both factors need rank 2 or more", x, y)
 	}
@@ -69,7 +77,7 @@ var activations = []string{"", "relu", "gelu_tanh", "gelu", "silu"}
 
 func matmulInfer(n *Node) ([]Type, error) {
 	a := attrs[MatMul](n)
-	dt, err := sameFloat(n)
+	dt, err := matmulDType(n, a)
 	if err != nil {
 		return nil, err
 	}
@@ -102,6 +110,19 @@ func matmulInfer(n *Node) ([]Type, error) {
 	return out, nil
 }
 
+// matmulDType is the type that all inputs have; blocks are bf16 beside anything.
+func matmulDType(n *Node, a MatMul) (tensor.DType, error) {
+	if a.Blocks == [2]int{} {
+		return sameFloat(n)
+	}
+	for i, v := range n.In {
+		if want := n.In[0].DType; i != 1 && v.DType != want || i == 1 && v.DType != tensor.BF16 || !want.IsFloat() {
+			return want, fmt.Errorf("input %d is %v beside %v and blocks of bf16", i, v.DType, want)
+		}
+	}
+	return n.In[0].DType, nil
+}
+
 func matmulFLOPs(n *Node) int64 {
 	s, _, err := attrs[MatMul](n).Sizes(n.In[0].Shape, n.In[1].Shape)
 	if err != nil {
@@ -115,7 +136,7 @@ func matmulFLOPs(n *Node) int64 {
 //	dA = dy·Bᵀ    dB = Aᵀ·dy    dbias = Σ rows of dy
 func matmulVJP(g *Graph, n *Node, dy []*Value) []*Value {
 	a := attrs[MatMul](n)
-	if a.Act != "" || a.ActGrad != "" || a.KeepPre || a.Residual {
+	if a.Act != "" || a.ActGrad != "" || a.KeepPre || a.Residual || a.Blocks != [2]int{} {
 		panic(&Error{n.Op.Name, n.Name, fmt.Errorf("a fused product has no derivative: fuse after differentiating")})
 	}
 	x, w, d := n.In[0], n.In[1], dy[0]
@@ -192,6 +213,11 @@ func matmulSamples() []Sample {
 	}
 	for _, act := range []string{"gelu_tanh", "gelu", "silu"} { // relu's, a step, does not bear a sum's rounding
 		out = append(out, fused(MatMul{Bias: true, Act: act, KeepPre: true, Slope: true}, bias))
+	}
+	for i, trans := range []bool{false, true} {
+		blocks := SampleIn{Shape: BlockShape(64, 96), DType: tensor.BF16, Lo: -1, Hi: 1}
+		out = append(out, Sample{Name: "blocks", In: []SampleIn{In(37, []int{64, 96}[i]), blocks}, Attrs: MatMul{TransB: trans, Blocks: [2]int{64, 96}},
+			NoGrad: true, Why: "after differentiation"})
 	}
 	return append(out, fused(MatMul{Bias: true, Residual: true}, bias, y), fused(MatMul{ActGrad: "slope", Residual: true}, y, y))
 }

@@ -48,6 +48,7 @@ func Example() {
 	// keep-slope      matmul
 	// fuse-residual   matmul
 	// simplify-again  matmul
+	// blocks          matmul
 	// prune           matmul
-	// 1 instruction: {TransA:false TransB:false Bias:true Act:relu KeepPre:false ActGrad: Residual:true Slope:false}
+	// 1 instruction: {TransA:false TransB:false Bias:true Act:relu KeepPre:false ActGrad: Residual:true Blocks:[0 0] Slope:false}
 }

@@ -40,6 +40,7 @@ func lower(g *graph.Graph, s *state) (*Program, error) {
 	l.instructions()
 	l.outputs()
 	l.updates()
+	l.keepBlocks()
 	l.liveness()
 	l.place()
 	if s.opt.Training != nil && !l.p.Eager {
@@ -203,6 +204,9 @@ func (l *lowering) outputs() {
 func check(p *Program) error {
 	var work []Buffer
 	for i, b := range p.Buffers {
+		if b.Region == Work && b.Last < 0 {
+			continue // no instruction is left that touches it
+		}
 		if b.Offset < 0 || b.Offset+b.Bytes > p.Sizes[b.Region] {
 			return fmt.Errorf("plan: buffer %d %q ends at %d, its region %v at %d", i, b.Name, b.Offset+b.Bytes, b.Region, p.Sizes[b.Region])
 		}

@@ -20,6 +20,10 @@ func (l *lowering) liveness() {
 	for _, r := range p.Outputs {
 		p.Buffers[r.Buf].Last = len(p.Instrs)
 	}
+	for _, b := range p.Blocks { // from step to step
+		kept := &p.Buffers[p.Instrs[b.Instr].Out[0].Buf]
+		kept.First, kept.Last = 0, len(p.Instrs)
+	}
 	if !l.s.off("in-place") {
 		l.inPlace()
 	}

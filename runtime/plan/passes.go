@@ -28,6 +28,7 @@ var passes = []pass{
 	{"keep-slope", true, keepSlopes},
 	{"fuse-residual", true, fuseResidual},
 	{"simplify-again", true, simplify},
+	{"blocks", true, blocks},
 	{"prune", false, prune},
 }
 
@@ -45,7 +46,7 @@ func PassNames() []string {
 			out = append(out, p.name)
 		}
 	}
-	return append(out, "reuse-memory", "in-place", "eager-update")
+	return append(out, "reuse-memory", "in-place", "eager-update", "fuse-update")
 }
 
 // Compile plans g, which it changes and keeps. It returns an error where the graph is inconsistent or the

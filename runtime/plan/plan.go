@@ -14,11 +14,14 @@ type Options struct {
 	Precision tensor.DType // what matrix products may round to: F32 (default) or BF16
 	// Storage is the type that activations and their gradients are kept in: F32 (default) or BF16, for devices whose
 	// memory is the limit. Parameters, statistics, losses and the flat gradient stay f32.
-	Storage   tensor.DType
-	Rounding  string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
-	Recompute string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
-	Disable   []string // names of optional passes to leave out, for tests and for finding faults
-	Dump      func(pass string, g *graph.Graph)
+	Storage tensor.DType
+	// FuseUpdate says that the device moves a parameter in the product that is its gradient ("matmul_adamw").
+	FuseUpdate bool
+	Blocks     bool     // the device reads weights in "blocks"
+	Rounding   string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
+	Recompute  string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
+	Disable    []string // names of optional passes to leave out, for tests and for finding faults
+	Dump       func(pass string, g *graph.Graph)
 }
 
 // Training asks for a whole training step.
@@ -116,6 +119,12 @@ type Bucket struct {
 	Ready         int
 }
 
+// Blocked is a parameter kept in blocks.
+type Blocked struct {
+	Instr int  // the "blocks" instruction
+	Kept  bool // whatever moves the parameter in this program writes its blocks too
+}
+
 // Program is a planned computation. Instrs[:Split] is the lane phase, run once per lane; Instrs[Split:] is
 // the update phase, run once per step. It never changes after Compile and may be shared.
 type Program struct {
@@ -140,6 +149,9 @@ type Program struct {
 	// Flat: the update phase moves whole groups of parameters at once, so that the Persist region must be laid
 	// out as planned here; a store that holds some of its tensors already does not fit.
 	Flat bool
+	// Blocks are the lane phase's "blocks" instructions: their outputs stay in memory from step to step, and need computing only
+	// where the parameter has changed since.
+	Blocks []Blocked
 	// Eager: each parameter is updated as soon as its gradient is there, inside the lane phase, and
 	// gradients live in Work.
 	Eager bool

@@ -137,37 +137,3 @@ func (l *lowering) flat(t *Training) {
 		}
 	}
 }
-
-// eager inserts each parameter's update behind its gradient and its last reader.
-func (l *lowering) eager() {
-	after := map[int][]Instr{}
-	last := map[int]int{} // buffer → last instruction that touches it
-	for i := range l.p.Instrs {
-		for _, r := range slices.Concat(l.p.Instrs[i].In, l.p.Instrs[i].Out) {
-			last[r.Buf] = i
-		}
-	}
-	buf := map[string]int{}
-	for _, t := range l.p.Tensors {
-		buf[t.Name] = t.Buf
-	}
-	for _, gr := range l.groups {
-		for _, i := range gr.params {
-			v := l.g.Params[i]
-			param, grad := l.ref[v], l.ref[l.s.grads[i]]
-			in, out := []Ref{param, {grad.Buf, v.Type}}, []Ref{param}
-			for _, slot := range gr.rule.Slots {
-				s := Ref{buf[slot+":"+v.Node.Name], v.Type}
-				in, out = append(in, s), append(out, s)
-			}
-			at := max(last[param.Buf], last[grad.Buf])
-			after[at] = append(after[at], instr(gr.rule.Op, gr.rule.Attrs, v.Node.Name, append(in, l.hyper), out))
-		}
-	}
-	var instrs []Instr
-	for i, in := range l.p.Instrs {
-		instrs = append(append(instrs, in), after[i]...)
-	}
-	l.p.Instrs = instrs
-	l.p.Split = len(instrs)
-}

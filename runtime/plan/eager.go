@@ -1,0 +1,115 @@
+package plan
+
+import (
+	"slices"
+
+	"ringo/runtime/graph"
+	"ringo/runtime/tensor"
+)
+
+// eager inserts each parameter's update behind its gradient and its last reader. Where the gradient is a product and the
+// device can do both at once (Options.FuseUpdate), the product moves there and becomes the update.
+func (l *lowering) eager() {
+	at := l.touches()
+	buf := map[string]int{}
+	for _, t := range l.p.Tensors {
+		buf[t.Name] = t.Buf
+	}
+	after, gone := map[int][]Instr{}, map[int]bool{}
+	for _, gr := range l.groups {
+		for _, i := range gr.params {
+			v := l.g.Params[i]
+			param, grad := l.ref[v], l.ref[l.s.grads[i]]
+			states := []Ref{param}
+			for _, slot := range gr.rule.Slots {
+				states = append(states, Ref{buf[slot+":"+v.Node.Name], v.Type})
+			}
+			where := max(final(at[param.Buf]), final(at[grad.Buf]))
+			update, parts := l.fusedUpdate(gr.rule, states, grad, at)
+			if parts != nil {
+				if b, ok := l.blocksOf(param); ok {
+					a := update.Attrs.(graph.MatMulAdamW)
+					a.Blocks = true
+					update.Attrs, update.Out = a, append(slices.Clone(update.Out), b)
+					where = max(where, final(at[b.Buf]))
+				}
+			} else {
+				in := slices.Concat([]Ref{param, {grad.Buf, v.Type}}, states[1:], []Ref{l.hyper})
+				update = instr(gr.rule.Op, gr.rule.Attrs, v.Node.Name, in, states)
+			}
+			for _, p := range parts {
+				gone[p] = true
+			}
+			after[where] = append(after[where], update)
+		}
+	}
+	var instrs []Instr
+	for i, in := range l.p.Instrs {
+		if !gone[i] {
+			instrs = append(instrs, in)
+		}
+		instrs = append(instrs, after[i]...)
+	}
+	l.p.Instrs = instrs
+	l.p.Split = len(instrs)
+}
+
+// touches lists, per buffer, the instructions that read or write it, in order.
+func (l *lowering) touches() map[int][]int {
+	at := map[int][]int{}
+	for i := range l.p.Instrs {
+		for _, r := range slices.Concat(l.p.Instrs[i].In, l.p.Instrs[i].Out) {
+			if t := at[r.Buf]; len(t) == 0 || final(t) != i {
+				at[r.Buf] = append(t, i)
+			}
+		}
+	}
+	return at
+}
+
+func final(x []int) int { return x[len(x)-1] }
+
+// fusedUpdate returns the instruction that computes a parameter's gradient and moves the parameter, and the instructions that it
+// replaces; none where they cannot be one. states are the parameter and its slots. The gradient must be a plain product of
+// two matrices, or the sum of one and an embedding's gradient, that only the update reads.
+func (l *lowering) fusedUpdate(rule Update, states []Ref, grad Ref, at map[int][]int) (fused Instr, parts []int) {
+	adamW, ok := rule.Attrs.(graph.AdamW)
+	if !ok || !l.s.opt.FuseUpdate || l.s.off("fuse-update") || len(at[grad.Buf]) != 1 || l.p.Buffers[grad.Buf].Region != Work {
+		return fused, nil
+	}
+	parts = at[grad.Buf]
+	product := l.p.Instrs[parts[0]]
+	m, ok := product.Attrs.(graph.MatMul)
+	plain := m == graph.MatMul{TransA: m.TransA, TransB: m.TransB, Residual: m.Residual}
+	if !ok || !plain || len(states[0].Type.Shape) != 2 || !product.Out[0].Type.Equal(states[0].Type) || states[0].Type.DType != tensor.F32 {
+		return fused, nil
+	}
+	in := slices.Concat(states, []Ref{l.hyper}, product.In[:2])
+	if m.Residual {
+		sum := product.In[2].Buf
+		if len(at[sum]) != 2 || l.p.Instrs[at[sum][0]].Op.Name != "embedding_grad" || l.p.Buffers[sum].Region != Work {
+			return fused, nil
+		}
+		rows := l.p.Instrs[at[sum][0]]
+		in, parts = append(in, rows.In...), []int{parts[0], at[sum][0]}
+	}
+	for _, r := range in[4:] { // what is read later than planned must not change before
+		if l.p.Buffers[r.Buf].Region == Persist {
+			return fused, nil
+		}
+	}
+	a := graph.MatMulAdamW{TransA: m.TransA, TransB: m.TransB, AdamW: adamW, Rows: m.Residual}
+	fused = instr("matmul_adamw", a, product.Name, in, states)
+	fused.FLOPs += product.FLOPs
+	return fused, parts
+}
+
+// blocksOf returns the blocks of a parameter.
+func (l *lowering) blocksOf(param Ref) (Ref, bool) {
+	for _, in := range l.p.Instrs {
+		if in.Op.Name == "blocks" && in.In[0].Buf == param.Buf {
+			return in.Out[0], true
+		}
+	}
+	return Ref{}, false
+}
