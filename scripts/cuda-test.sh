@@ -25,6 +25,14 @@ $go vet -tags cuda ./cuda/... ./kernels ./cmd/ringo
 $go test -tags cuda "$@" ./cuda/...
 $go test -tags cuda "$@" -run KilledWorkerOfNCCL ./cmd/ringo
 
+runs=$(mktemp -d)
+trap 'rm -rf "$runs"' EXIT
+cat >"$runs/tiny.yaml" <<'YAML'
+model: {name: mlp, sizes: [16]}
+data: {source: synthetic, shape: [1, 4, 4], classes: 3, samples: 64, sampling: epoch}
+train: {steps: 10, batch: 8, lanes: 4, log_every: 1}
+optim: {name: adamw, lr: 1e-2}
+YAML
 echo "the binary without a driver"
 if readelf -d bin/ringo | grep -q libcuda; then
   echo "bin/ringo depends on libcuda" >&2
@@ -37,15 +45,16 @@ if out=$(bin/ringo bench gpt-char --steps 1 --device cuda 2>&1) && ! ls /dev/nvi
   exit 1
 fi
 grep -q 'no CUDA driver' <<<"$out" || ls /dev/nvidia0 >/dev/null
+bin/ringo train -c "$runs/tiny.yaml" --out "$runs/auto" >"$runs/auto.log" 2>&1
+grep -q 'no GPU is used: .*no CUDA driver' "$runs/auto.log" || ls /dev/nvidia0 >/dev/null
+echo "a launch costs at most 100 ns and allocates nothing, on a driver that does nothing"
+SOFTCUDA_NULL=1 $go test -tags cuda ./cuda -run '^$' -bench Launch -count 3 | tee "$runs/launch.log" | grep ns/launch
+# The least of three runs: other work on the machine only adds to it.
+awk '/ns\/launch/ { for (i = 3; i < NF; i++) if ($(i + 1) == "ns/launch") ns = $i
+  if (!($1 in best) || ns < best[$1]) best[$1] = ns
+  if ($(NF - 1) != 0) allocates = 1 }
+  END { for (b in best) { n++; if (best[b] > 100) slow = 1 }; exit n != 2 || slow || allocates }' "$runs/launch.log" || { echo "launches are slower than that, or allocate" >&2; exit 1; }
 echo "two workers on the software device: sums by the ring and by the simulated NCCL"
-runs=$(mktemp -d)
-trap 'rm -rf "$runs"' EXIT
-cat >"$runs/tiny.yaml" <<'YAML'
-model: {name: mlp, sizes: [16]}
-data: {source: synthetic, shape: [1, 4, 4], classes: 3, samples: 64, sampling: epoch}
-train: {steps: 10, batch: 8, lanes: 4, log_every: 1}
-optim: {name: adamw, lr: 1e-2}
-YAML
 for deferred in 0 1; do
   for collective in ring nccl; do
     # A sum of two numbers has the same bits in any order, so both planes must give the same model.
