@@ -16,7 +16,7 @@ type trainShape struct{ batch, time, heads, dim, vocab, images, channels, side i
 // GPT-2 124M with 16 sequences of 1024 and a layer of resnet18 with 256 images; the software device, whose speed means
 // nothing, gets small ones.
 var (
-	gpuShape  = trainShape{16, 1024, 12, 64, 50257, 256, 64, 56}
+	gpuShape  = trainShape{16, 1024, 12, 64, paddedVocab, 256, 64, 56}
 	softShape = trainShape{1, 32, 2, 32, 96, 2, 8, 6}
 )
 
