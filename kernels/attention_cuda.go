@@ -13,6 +13,7 @@ const (
 	attentionThreads = 128 // ATTENTION_THREADS
 	plainThreads     = 256 // PLAIN_THREADS
 	plainTile        = 64  // PLAIN_TILE
+	deltaLanes       = 8   // DELTA_LANES
 )
 
 // attentionDevice is AttentionArgs of attention.cuh.
@@ -152,7 +153,7 @@ func deviceAttentionGrad(c *DeviceCall) error {
 		return nil
 	}
 	s, _ := suffix(t)
-	if err := c.Launch("attention_delta"+s, c.Strided(rows*32, 256), Block(256), 0, p); err != nil {
+	if err := c.Launch("attention_delta"+s, c.Strided(rows*deltaLanes, 256), Block(256), 0, p); err != nil {
 		return err
 	}
 	i := p.tensorCores(t)

@@ -7,19 +7,31 @@
 // 14·D FLOP per pair of query and key (five products, two of them twice); bound by tensor cores. The plain version is
 // attention.go.
 #include "attention_mma.cuh"
+#include "runs.cuh"
 
-// delta (B,H,T): one warp per row of a head.
-template <class T> DEVICE void attention_delta(const AttentionArgs &p) {
-  int64_t rows = (int64_t)p.batch * p.heads * p.queries;
-  int lane = threadIdx.x & 31, warps = blockDim.x >> 5;
-  for (int64_t i = (int64_t)blockIdx.x * warps + (threadIdx.x >> 5); i < rows; i += (int64_t)gridDim.x * warps) {
-    int t = (int)(i % p.queries), h = (int)(i / p.queries % p.heads), b = (int)(i / p.queries / p.heads);
-    const T *y = head_rows<const T>(p.y, p.y_row, p.queries, p.dim, b, h) + t * p.y_row;
-    const T *dy = head_rows<const T>(p.dy, p.y_row, p.queries, p.dim, b, h) + t * p.y_row;
+// delta (B,H,T): eight lanes per row of a head, by whole packs where the head has them (W).
+#define DELTA_LANES 8
+template <class T, int W> DEVICE void attention_delta(const AttentionArgs &p) {
+  int64_t rows = (int64_t)p.batch * p.heads * p.queries, step = index_stride() / DELTA_LANES;
+  int lane = threadIdx.x % DELTA_LANES;
+  for (int64_t first = (first_index() & ~31) / DELTA_LANES; first < rows; first += step) { // whole warps
+    int64_t i = first + threadIdx.x % 32 / DELTA_LANES;
     float s = 0.f;
-    for (int d = lane; d < p.dim; d += 32) s += to_float(y[d]) * to_float(dy[d]);
-    s = warp_sum(s);
-    if (lane == 0) p.delta[i] = p.dlse ? s - p.dlse[i] : s;
+    if (i < rows) {
+      int t = (int)(i % p.queries), h = (int)(i / p.queries % p.heads), b = (int)(i / p.queries / p.heads);
+      const T *y = head_rows<const T>(p.y, p.y_row, p.queries, p.dim, b, h) + t * p.y_row;
+      const T *dy = head_rows<const T>(p.dy, p.y_row, p.queries, p.dim, b, h) + t * p.y_row;
+      for (int d = lane * W; d < p.dim; d += DELTA_LANES * W) {
+        float u[W], v[W];
+        load_run<W>(u, y + d);
+        load_run<W>(v, dy + d);
+#pragma unroll
+        for (int k = 0; k < W; k++) s += u[k] * v[k];
+      }
+    }
+#pragma unroll
+    for (int o = DELTA_LANES / 2; o > 0; o >>= 1) s += __shfl_xor_sync(ALL_LANES, s, o);
+    if (lane == 0 && i < rows) p.delta[i] = p.dlse ? s - p.dlse[i] : s;
   }
 }
 
@@ -176,8 +188,15 @@ template <int D, int MT, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
   put<D, MT>(dq, scaled, qs, warp * 16 * MT, head_rows<bf16>(p.dq, p.q_row, p.queries, p.dim, b, h), p.q_row, t0, p.queries, p.dim);
 }
 
-KERNEL(attention_delta_f32, 256, (AttentionArgs p)) { attention_delta<float>(p); }
-KERNEL(attention_delta_bf16, 256, (AttentionArgs p)) { attention_delta<bf16>(p); }
+#define ATTENTION_DELTA(suffix, T)                              \
+  KERNEL(attention_delta_##suffix, 256, (AttentionArgs p)) {    \
+    if (p.dim % Pack<T>::n)                                     \
+      attention_delta<T, 1>(p);                                 \
+    else                                                        \
+      attention_delta<T, Pack<T>::n>(p);                        \
+  }
+ATTENTION_DELTA(f32, float)
+ATTENTION_DELTA(bf16, bf16)
 
 // The tiles are those of attentionTiles in attention_cuda.go.
 #define ATTENTION_GRAD(D, MT, BR, STEP, MQ, BC)                                                         \
