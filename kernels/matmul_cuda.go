@@ -52,7 +52,7 @@ func deviceMatMul(c *DeviceCall) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := suffix(y.DType); !ok {
+	if _, ok := suffix(y.DType); !ok || a.Blocks != [2]int{} { // blocks are the CPU's
 		return c.Uncovered()
 	}
 	p := deviceProduct{dtype: y.DType, transA: a.TransA, transB: a.TransB}
