@@ -40,13 +40,13 @@ func (j *job) holdings() holds {
 // RINGO_SOAK says: the model is that of an undisturbed run, every sample counts once, and the launcher holds no more at
 // the end than at the start.
 func TestSoakOfRealWorkers(t *testing.T) {
-	kills, pace := 6, 20
+	kills, pace, each := 6, 20, 1300
 	if n, err := strconv.Atoi(os.Getenv(envSoak)); err == nil {
-		kills, pace = n, 100
+		kills, pace, each = n, 100, 2000 // steps enough for every replacement to join before the next kill
 	} else {
 		t.Parallel()
 	}
-	steps := 1300 * kills
+	steps := each * kills
 	dir := t.TempDir()
 	cfg := write(t, dir, "elastic.yaml", fmt.Sprintf(elastic, steps))
 	set := []string{"--set", "train.eval_every=1000000", "--set", "train.log_every=1"}
@@ -76,6 +76,7 @@ func TestSoakOfRealWorkers(t *testing.T) {
 	t.Logf("measured: %d kills in %d steps, %d steps completed in two views, same model; files %d then %d, threads %d then %d, memory %d then %d MiB; recoveries %s, 95%% within %d ms",
 		killed, steps, again, before.files, after.files, before.threads, after.threads, before.kib>>10, after.kib>>10, summarize(breaks), breaks[len(breaks)*95/100].all)
 	require.GreaterOrEqual(t, killed, kills/2)
+	require.True(t, !soaking() || killed == kills, "%d of %d kills before the run's end", killed, kills)
 	require.LessOrEqual(t, again, killed, "more than the steps under way was done again: the state was lost")
 	require.LessOrEqual(t, after.files, before.files+8, "open files grow")
 	require.LessOrEqual(t, after.threads, before.threads+8, "threads grow")
