@@ -173,7 +173,7 @@ func (x *exchange) run() error {
 
 // move moves bytes until all flows are done, with hold until all headers and places are here, or the ring is over.
 func (x *exchange) move() error {
-	var patient patience
+	var waits patience
 	for {
 		token := x.r.bell.token()
 		moved, open := false, false
@@ -213,7 +213,7 @@ func (x *exchange) move() error {
 		if moved {
 			continue
 		}
-		if err := x.r.wait(token, &patient, &x.on); err != nil {
+		if err := x.r.wait(token, &waits, &x.on); err != nil {
 			return err
 		}
 	}
