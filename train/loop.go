@@ -23,7 +23,9 @@ type Result struct {
 	ModelSHA256 string // of model.safetensors; empty where the run keeps no checkpoints
 	Checkpoint  string
 	Wall        time.Duration
-	Saved       bool // by this process, of several workers
+	BestStep    int     // with train.early_stop: whose checkpoint is kept as the best; 0 without
+	BestLoss    float64 // on the validation set, at that step
+	Saved       bool    // by this process, of several workers
 	Interrupted bool
 	Left        bool   // as a worker that was asked to: the job goes on without it
 	Reason      string // "finished", "early stop", "interrupted" or "left"
@@ -210,7 +212,8 @@ func (t *Trainer) pauses(m *meter) (stop bool, err error) {
 		}
 		stop = c.EarlyStop > 0 && t.state.BadEvals >= c.EarlyStop
 	}
-	if c.SaveEvery > 0 && t.step%c.SaveEvery == 0 && !stop && t.saves() {
+	due := c.SaveEvery > 0 && t.step%c.SaveEvery == 0 || t.isBest()
+	if due && !stop && t.saves() {
 		if _, err := t.save(); err != nil {
 			return false, err
 		}
@@ -237,17 +240,16 @@ func (t *Trainer) evaluate() (Score, error) {
 		return s, err
 	}
 	t.score, t.scored = s, t.step
-	best := t.state.BestLoss == nil || s.Loss < *t.state.BestLoss
+	loss := s.Loss
+	t.state.LastLoss = nil // JSON holds neither NaN nor infinities
+	if isFinite(loss) {
+		t.state.LastLoss = &loss
+	}
+	best := isFinite(loss) && (t.state.BestLoss == nil || loss < *t.state.BestLoss)
 	if best {
-		loss := s.Loss
-		t.state.BestLoss, t.state.BadEvals = &loss, 0
+		t.state.BestLoss, t.state.BestStep, t.state.BadEvals = &loss, t.step, 0
 	} else {
 		t.state.BadEvals++
-	}
-	loss := s.Loss
-	t.state.LastLoss = &loss
-	if !isFinite(loss) {
-		t.state.BestLoss, t.state.LastLoss = nil, nil // JSON holds neither NaN nor infinities
 	}
 	return s, t.emit(&metrics.Eval{Step: t.step, ValLoss: s.Loss, Accuracy: s.Accuracy, Perplexity: s.Perplexity, Best: best})
 }
@@ -270,6 +272,9 @@ func (t *Trainer) finish(reason string) (Result, error) {
 		}
 		r.Evaluated = true
 	}
+	if b := t.state.BestLoss; b != nil && t.cfg.Train.EarlyStop > 0 {
+		r.BestStep, r.BestLoss = t.state.BestStep, *b
+	}
 	if t.saves() {
 		c, err := t.save()
 		if err != nil {
@@ -289,7 +294,7 @@ func (t *Trainer) finish(reason string) (Result, error) {
 // Done emits the closing event of a finished run.
 func (t *Trainer) Done(r Result) error {
 	return t.emit(&metrics.Done{Step: r.Step, ValLoss: r.Score.Loss, Accuracy: r.Score.Accuracy, ModelSHA256: r.ModelSHA256,
-		WallS: r.Wall.Seconds(), PeakRSSBytes: PeakRSS(), Reason: r.Reason})
+		WallS: r.Wall.Seconds(), PeakRSSBytes: PeakRSS(), Reason: r.Reason, BestStep: r.BestStep, BestLoss: r.BestLoss})
 }
 
 // explain adds to an error that ended a run where its last checkpoint lies.

@@ -84,7 +84,7 @@ func (t *Trainer) Resume(path string) (notes []string, err error) {
 		notes = append(notes, "the data set differs from the one the checkpoint was trained on")
 	}
 	t.step = s.Step
-	t.state.BestLoss, t.state.BadEvals, t.state.LastLoss, t.state.WallS = s.BestLoss, s.BadEvals, s.LastLoss, s.WallS
+	t.state.BestLoss, t.state.BestStep, t.state.BadEvals, t.state.LastLoss, t.state.WallS = s.BestLoss, s.BestStep, s.BadEvals, s.LastLoss, s.WallS
 	t.begin, t.paused = t.o.Now(), s.Step
 	return notes, t.dropLoader()
 }

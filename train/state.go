@@ -31,6 +31,7 @@ type State struct {
 	Step       int                 `json:"step"`
 	Seed       uint64              `json:"seed"`
 	BestLoss   *float64            `json:"best_val_loss,omitempty"`
+	BestStep   int                 `json:"best_step,omitempty"` // that had it
 	BadEvals   int                 `json:"evals_without_improvement,omitempty"`
 	LastLoss   *float64            `json:"val_loss,omitempty"`
 	WallS      float64             `json:"wall_s"` // training time so far
@@ -80,13 +81,22 @@ func (t *Trainer) write() (*checkpoint.Checkpoint, error) {
 	}
 	meta := map[string]string{"format": "pt"} // what transformers and others look for
 	w := weightsOf(t.store, t.Model, t.prog.Graph, t.averaged())
-	return t.saver.Save(t.step, []checkpoint.Part{
+	c, err := t.saver.Save(t.step, []checkpoint.Part{
 		{Name: modelFile, Write: func(dst io.Writer) error { return safetensors.Write(dst, meta, w.items()) }},
 		{Name: optimizerFile, Write: func(dst io.Writer) error {
 			return safetensors.Write(dst, nil, optimizerItems(t.store, optimizerTensors(t.prog, t.averaged())))
 		}},
 		{Name: stateFile, Write: func(dst io.Writer) error { _, err := dst.Write(append(raw, '\n')); return err }},
 	})
+	if err == nil && t.isBest() {
+		err = t.saver.Best(t.step)
+	}
+	return c, err
+}
+
+// isBest reports whether the run keeps its best checkpoint, as early stopping does, and that of this step is it.
+func (t *Trainer) isBest() bool {
+	return t.cfg.Train.EarlyStop > 0 && t.state.BestStep == t.step && t.step > 0
 }
 
 // openState verifies a checkpoint and reads its state.json.

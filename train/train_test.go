@@ -129,14 +129,14 @@ func TestResumeIsBitExact(t *testing.T) {
 		{"train.ema=0.9", "optim.schedule=wsd"},
 		{"data.sampling=random"},
 	} {
-		whole := newTrainer(t, mlpConfig(t, sets...), Options{Out: t.TempDir()})
+		whole := newTrainer(t, mlpConfig(t, sets...), Options{Out: t.TempDir(), Threads: 1})
 		want := hash(t, whole, 15)
 
 		out := t.TempDir()
 		first := newTrainer(t, mlpConfig(t, sets...), Options{Out: out})
 		half := hash(t, first, 9)
 		require.NotEqual(t, want, half)
-		second := newTrainer(t, mlpConfig(t, sets...), Options{Out: out})
+		second := newTrainer(t, mlpConfig(t, sets...), Options{Out: out, Threads: 2})
 		notes, err := second.Resume(out)
 		require.NoError(t, err, sets)
 		require.Empty(t, notes)
@@ -173,8 +173,9 @@ func TestInterruptSavesACheckpoint(t *testing.T) {
 
 func TestEarlyStop(t *testing.T) {
 	t.Parallel()
+	out := t.TempDir()
 	// A rate of almost nothing improves nothing after the first evaluation.
-	tr := newTrainer(t, mlpConfig(t, "optim.lr=1e-30", "train.steps=500", "train.eval_every=2", "train.early_stop=3"), Options{})
+	tr := newTrainer(t, mlpConfig(t, "optim.lr=1e-30", "train.steps=500", "train.eval_every=2", "train.early_stop=3", "train.save_every=2", "train.keep=1"), Options{Out: out})
 	var events recorder
 	tr.o.Log = metrics.NewLog(&events)
 	r, err := tr.Run(context.Background())
@@ -183,6 +184,61 @@ func TestEarlyStop(t *testing.T) {
 	require.True(t, r.Evaluated)
 	require.Equal(t, 4, events.count("eval"), "the last evaluation is the one that stopped the run")
 	require.Equal(t, 8, r.Step)
+
+	// The best model outlives newer ones and can be used by its name.
+	require.Equal(t, 2, r.BestStep)
+	best, err := Open(filepath.Join(out, "checkpoints", checkpoint.BestName), "cpu", 0)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, best.Close()) }()
+	require.Equal(t, 2, best.State.Step)
+	score, err := best.Evaluate(tr.valid, 4, 0)
+	require.NoError(t, err)
+	require.InDelta(t, r.BestLoss, score.Loss, 1e-6)
+	newest, err := checkpoint.Open(out)
+	require.NoError(t, err)
+	require.Equal(t, 8, newest.Step)
+}
+
+// A validation loss that is not finite is no best one, and does not make the best so far forgotten.
+func TestBestIsFinite(t *testing.T) {
+	t.Parallel()
+	tr := newTrainer(t, mlpConfig(t, "train.early_stop=9", "train.eval_every=1"), Options{})
+	var best []bool
+	tr.o.Log = metrics.NewLog(hook(func(e metrics.Event) { best = append(best, e.(*metrics.Eval).Best) }))
+	weight := tr.prog.Tensors[0]
+	good, bad := make([]byte, weight.Type.Bytes()), make([]byte, weight.Type.Bytes())
+	require.NoError(t, tr.store.Read(weight.Name, good))
+	for i := range bad {
+		bad[i] = 0xff // NaN
+	}
+	for step, raw := range [][]byte{bad, good, bad, good} {
+		require.NoError(t, tr.store.Write(weight.Name, raw))
+		tr.step = step + 1
+		_, err := tr.evaluate()
+		require.NoError(t, err)
+	}
+	require.Equal(t, []bool{false, true, false, false}, best)
+	require.Equal(t, []int{2, 2}, []int{tr.state.BestStep, tr.state.BadEvals})
+}
+
+// The same seed gives the same bits, whatever the number of threads.
+func TestSameSeedSameBits(t *testing.T) {
+	t.Parallel()
+	conv := parse(t, `
+model: {name: resnet, layers: 8, width: 4}
+data: {source: synthetic, shape: [3, 12, 12], classes: 4, samples: 40, sampling: epoch}
+train: {steps: 6, batch: 8, lanes: 2, seed: 5, precision: bf16}
+optim: {name: sgd, lr: 0.05, momentum: 0.9}
+`)
+	for name, c := range map[string]*config.Config{"gpt": gptConfig(t, "model.dropout=0.1"), "mlp": mlpConfig(t), "resnet": conv} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := hash(t, newTrainer(t, c, Options{Threads: 1, Out: t.TempDir()}), 6)
+			for _, threads := range []int{1, 2, 5} {
+				require.Equal(t, want, hash(t, newTrainer(t, c, Options{Threads: threads, Out: t.TempDir()}), 6), "%d threads", threads)
+			}
+		})
+	}
 }
 
 func TestNaNLossNamesStepAndTensor(t *testing.T) {

@@ -273,7 +273,7 @@ func (c *launchCmd) report(e *env, s *jobSinks, r launch.Result, err error) erro
 		fmt.Fprintf(e.out, "the run is finished; its results are on the host of the first worker\n")
 		return nil
 	}
-	shown := train.Result{Step: s.done.Step, Reason: s.done.Reason, Checkpoint: s.saved}
+	shown := train.Result{Step: s.done.Step, Reason: s.done.Reason, Checkpoint: s.saved, BestStep: s.done.BestStep, BestLoss: s.done.BestLoss}
 	shown.Score.Loss, shown.Score.Accuracy = s.done.ValLoss, s.done.Accuracy
 	return summary(e, c.Out, shown, s.done.WallS, s.done.PeakRSSBytes, s.sample)
 }

@@ -223,8 +223,6 @@ func TestDataInspectAndDoctor(t *testing.T) {
 	require.Contains(t, out, "Usage: ringo")
 }
 
-// A process stopped with SIGINT saves, says how to go on, and the resumed run ends with the same weights as
-// one that was never stopped, also on another number of threads.
 // A prepared text opens as the token files that the command names.
 func TestDataPrepare(t *testing.T) {
 	t.Parallel()
@@ -243,6 +241,24 @@ func TestDataPrepare(t *testing.T) {
 	require.Contains(t, errs, "only texts can be prepared")
 }
 
+// A run that stops early offers the best model it had, not only the last.
+func TestEarlyStopOffersTheBest(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	out := filepath.Join(dir, "run")
+	cfg := write(t, dir, "m.yaml", mlp)
+	code, text, errs := ringo(t, "train", "-c", cfg, "--out", out, "--set", "optim.lr=1e-30", "--set", "train.steps=200", "--set", "train.eval_every=2", "--set", "train.early_stop=2", "--set", "train.keep=1")
+	require.Zero(t, code, errs)
+	require.Contains(t, text, "early stop after 6 steps")
+	best := filepath.Join(out, "checkpoints", "best")
+	require.Contains(t, text, "best        "+best+": step 2, validation loss")
+	code, text, errs = ringo(t, "eval", "--checkpoint", best, "--json")
+	require.Zero(t, code, errs)
+	require.Equal(t, 2.0, events(t, text)[0]["step"])
+}
+
+// A process stopped with SIGINT saves, says how to go on, and the resumed run ends with the same weights as
+// one that was never stopped, also on another number of threads.
 func TestInterruptAndResume(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

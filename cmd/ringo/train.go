@@ -10,6 +10,7 @@ import (
 
 	"ringo/runtime/plan"
 	"ringo/train"
+	"ringo/train/checkpoint"
 	"ringo/train/config"
 	"ringo/train/metrics"
 )
@@ -201,6 +202,9 @@ func summary(e *env, out string, r train.Result, seconds float64, rss int64, tex
 	}
 	fmt.Fprintf(w, "; peak memory %s MB\n", metrics.Group(float64(rss)/1e6))
 	fmt.Fprintf(w, "run         %s\nplot        %s\ncheckpoint  %s\n", out, filepath.Join(out, "loss.png"), r.Checkpoint)
+	if r.BestStep > 0 && r.BestStep != r.Step {
+		fmt.Fprintf(w, "best        %s: step %d, validation loss %.4f\n", filepath.Join(out, "checkpoints", checkpoint.BestName), r.BestStep, r.BestLoss)
+	}
 	if text != "" {
 		fmt.Fprintf(w, "more text   ringo generate --checkpoint %s --prompt TEXT\n", quote(out))
 	}

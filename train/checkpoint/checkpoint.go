@@ -22,6 +22,7 @@ import (
 const (
 	ManifestName = "MANIFEST.json"
 	LatestName   = "latest"
+	BestName     = "best"
 	stepPrefix   = "step-"
 	tempPrefix   = ".tmp-"
 	lockName     = ".lock"

@@ -71,6 +71,30 @@ func TestSaveKeepsTheNewest(t *testing.T) {
 	require.Equal(t, []string{"latest", "step-10", "step-2", "step-5"}, names(t, s.Dir))
 }
 
+// The best checkpoint stays whatever Keep says, until another one is the best; a full disk leaves the old name in place.
+func TestBestIsKept(t *testing.T) {
+	t.Parallel()
+	s := &Store{Dir: t.TempDir(), Keep: 1}
+	save(t, s, 1)
+	require.NoError(t, s.Best(1))
+	save(t, s, 2, 3)
+	require.Equal(t, []string{"best", "latest", "step-1", "step-3"}, names(t, s.Dir))
+	best := filepath.Join(s.Dir, BestName)
+	require.Equal(t, 1, intact(t, best))
+	for at := range 4 {
+		full := &Store{Dir: s.Dir, Keep: 1, FS: &failing{left: at}}
+		if err := full.Best(3); err != nil {
+			require.ErrorIs(t, err, errFull)
+			require.ErrorContains(t, err, "marking checkpoint 3 as the best")
+		}
+		require.Contains(t, []int{1, 3}, intact(t, best))
+	}
+	require.NoError(t, s.Best(3))
+	save(t, s, 4)
+	require.Equal(t, []string{"best", "latest", "step-3", "step-4"}, names(t, s.Dir))
+	require.Equal(t, 3, intact(t, best))
+}
+
 func TestDamageIsRefusedAndTheOlderOffered(t *testing.T) {
 	t.Parallel()
 	flip := func(raw []byte) []byte { raw[len(raw)/2] ^= 1; return raw }

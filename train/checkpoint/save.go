@@ -37,12 +37,9 @@ type Store struct {
 //	parts and manifest go to a folder of a temporary name, each synced to the disk
 //	the folder is synced, and renamed to step-N in one step
 //	the folder above is synced; only then is the link moved, by a rename
-//	checkpoints beyond Keep go last
+//	checkpoints beyond Keep go last, but never the one that Best named
 func (s *Store) Save(step int, parts []Part) (*Checkpoint, error) {
-	fs := s.FS
-	if fs == nil {
-		fs = OS{}
-	}
+	fs := s.fs()
 	if err := fs.MkdirAll(s.Dir); err != nil {
 		return nil, fmt.Errorf("saving checkpoint %d: %w", step, err)
 	}
@@ -79,23 +76,49 @@ func (s *Store) save(fs FS, tmp string, step int, parts []Part) (*Checkpoint, er
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", ManifestName, err)
 	}
-	name := stepPrefix + strconv.Itoa(step)
-	dir := filepath.Join(s.Dir, name)
-	link := filepath.Join(s.Dir, tempPrefix+LatestName)
+	dir := filepath.Join(s.Dir, stepPrefix+strconv.Itoa(step))
 	for _, do := range []func() error{
 		func() error { return fs.SyncDir(tmp) },
 		func() error { return fs.Replace(tmp, dir) },
 		func() error { return fs.SyncDir(s.Dir) },
-		func() error { return fs.RemoveAll(link) },
-		func() error { return fs.Symlink(name, link) },
-		func() error { return fs.Replace(link, filepath.Join(s.Dir, LatestName)) },
-		func() error { return fs.SyncDir(s.Dir) },
+		func() error { return s.link(fs, LatestName, step) },
 	} {
 		if err := do(); err != nil {
 			return nil, err
 		}
 	}
 	return &Checkpoint{Dir: dir, Manifest: m}, nil
+}
+
+// Best names the saved checkpoint step-N the best so far: a link leads to it, and it stays beyond Keep until another one is best.
+func (s *Store) Best(step int) error {
+	if err := s.link(s.fs(), BestName, step); err != nil {
+		return fmt.Errorf("marking checkpoint %d as the best: %w", step, err)
+	}
+	return nil
+}
+
+// link points a link at step-N, at once: whoever reads it finds the old checkpoint or the new one.
+func (s *Store) link(fs FS, name string, step int) error {
+	tmp := filepath.Join(s.Dir, tempPrefix+name)
+	for _, do := range []func() error{
+		func() error { return fs.RemoveAll(tmp) },
+		func() error { return fs.Symlink(stepPrefix+strconv.Itoa(step), tmp) },
+		func() error { return fs.Replace(tmp, filepath.Join(s.Dir, name)) },
+		func() error { return fs.SyncDir(s.Dir) },
+	} {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) fs() FS {
+	if s.FS == nil {
+		return OS{}
+	}
+	return s.FS
 }
 
 // writeFile streams a file, syncs it and returns its size and hash.
@@ -136,14 +159,16 @@ func (s *Store) sweep(fs FS) {
 }
 
 // prune removes the oldest checkpoints beyond Keep. Those of later steps, left by a run that was taken up
-// again from an earlier one, neither count nor go: the run replaces them when it gets there.
+// again from an earlier one, neither count nor go: the run replaces them when it gets there. Nor does the best.
 func (s *Store) prune(fs FS, saved int) {
 	if s.Keep <= 0 {
 		return
 	}
 	left := s.Keep - 1
+	to, _ := os.Readlink(filepath.Join(s.Dir, BestName)) // no link: none is the best
+	best, _ := stepOf(to)
 	for _, n := range steps(s.Dir) {
-		if n >= saved {
+		if n >= saved || n == best && to != "" {
 			continue
 		}
 		if left > 0 {

@@ -24,6 +24,8 @@ type wire struct {
 	Accuracy     *float64 `json:"accuracy"`
 	Perplexity   *float64 `json:"perplexity"`
 	Best         bool     `json:"best"`
+	BestStep     int      `json:"best_step"`
+	BestLoss     float64  `json:"best_val_loss"`
 	Epoch        int      `json:"epoch"`
 	Workers      int      `json:"workers"`
 	Reason       string   `json:"reason"`
@@ -82,7 +84,7 @@ func Decode(line []byte) (Event, error) {
 	case "sample":
 		return &Sample{w.Step, w.Text}, nil
 	case "done":
-		return &Done{w.Step, number(w.ValLoss), number(w.Accuracy), w.ModelSHA256, number(w.WallS), w.PeakRSSBytes, w.Reason}, nil
+		return &Done{w.Step, number(w.ValLoss), number(w.Accuracy), w.ModelSHA256, number(w.WallS), w.PeakRSSBytes, w.Reason, w.BestStep, w.BestLoss}, nil
 	}
 	return nil, fmt.Errorf("metrics: unknown event %.40q", w.Event)
 }

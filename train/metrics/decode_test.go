@@ -17,7 +17,8 @@ func TestDecodeIsTheInverse(t *testing.T) {
 		&Step{Step: 3, Loss: 1, LR: 1, GradNorm: nan, Unit: "tokens", GPU: &GPU{0.97, 12345678901, 401.5, 61}},
 		&Eval{250, 1.91, 0.43, nan, true}, &Eval{250, nan, nan, 7.5, false}, &View{3, 4, "worker 2 died", 120, 410},
 		&Checkpoint{250, "a\"\\\n\x01ü"}, &Start{0, 5, "gpt", 7, "cpu", "fp32", "d"}, &Sample{1, "x\ny"},
-		&Done{2000, 1.86, nan, "ab", 41, 123456789, "finished"},
+		&Done{2000, 1.86, nan, "ab", 41, 123456789, "finished", 0, 0},
+		&Done{2000, 1.86, nan, "ab", 41, 123456789, "early stop", 1500, 1.8},
 	} {
 		line := e.AppendJSON(nil)
 		got, err := Decode(line)

@@ -81,6 +81,8 @@ type Done struct {
 	WallS        float64
 	PeakRSSBytes int64
 	Reason       string // "finished", "early stop" or "interrupted"
+	BestStep     int    // whose checkpoint is kept as the best; 0 where none is
+	BestLoss     float64
 }
 
 // object builds one JSON object.
@@ -253,5 +255,9 @@ func (e *Done) AppendJSON(dst []byte) []byte {
 	o.round("wall_s", e.WallS, 4)
 	o.int("peak_rss_bytes", e.PeakRSSBytes)
 	o.text("reason", e.Reason)
+	if e.BestStep > 0 {
+		o.int("best_step", int64(e.BestStep))
+		o.float("best_val_loss", e.BestLoss)
+	}
 	return o.end()
 }

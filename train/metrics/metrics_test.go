@@ -29,7 +29,7 @@ func TestEventsAreJSON(t *testing.T) {
 		`{"event":"checkpoint","step":250,"path":"a\"\\\n\u0001ü"}`:                                                                                              &Checkpoint{250, "a\"\\\n\x01ü"},
 		`{"event":"sample","step":1,"text":"x"}`:                                                                                                                 &Sample{1, "x"},
 		`{"event":"start","step":0,"steps":5,"model":"gpt","params":7,"device":"cpu","precision":"fp32","data":"d"}`:                                             &Start{0, 5, "gpt", 7, "cpu", "fp32", "d"},
-		`{"event":"done","step":2000,"val_loss":1.86,"model_sha256":"ab","wall_s":41,"peak_rss_bytes":123456789,"reason":"finished"}`:                            &Done{2000, 1.86, math.NaN(), "ab", 41, 123456789, "finished"},
+		`{"event":"done","step":2000,"val_loss":1.86,"model_sha256":"ab","wall_s":41,"peak_rss_bytes":123456789,"reason":"finished"}`:                            &Done{2000, 1.86, math.NaN(), "ab", 41, 123456789, "finished", 0, 0},
 	} {
 		got := string(e.AppendJSON(nil))
 		require.Equal(t, want, got)
