@@ -1,5 +1,5 @@
-// Package export owns what all exports share: the trained model as a source of weights, its inference graph, and
-// files that appear complete or not at all. The formats are its subfolders. It must not know of training: who
+// Package export owns what all exports share: the trained model as a source of weights, and its inference
+// graph. The formats are its subfolders. It must not know of training: who
 // opens a checkpoint hands over its parts.
 package export
 

@@ -9,6 +9,7 @@ import (
 
 	"ringo/data"
 	"ringo/export/safetensors"
+	"ringo/internal/files"
 	"ringo/models"
 	"ringo/train/checkpoint"
 	"ringo/train/config"
@@ -81,7 +82,7 @@ func (t *Trainer) write() (*checkpoint.Checkpoint, error) {
 	}
 	meta := map[string]string{"format": "pt"} // what transformers and others look for
 	w := weightsOf(t.store, t.Model, t.prog.Graph, t.averaged())
-	c, err := t.saver.Save(t.step, []checkpoint.Part{
+	c, err := t.saver.Save(t.step, []files.Part{
 		{Name: modelFile, Write: func(dst io.Writer) error { return safetensors.Write(dst, meta, w.items()) }},
 		{Name: optimizerFile, Write: func(dst io.Writer) error {
 			return safetensors.Write(dst, nil, optimizerItems(t.store, optimizerTensors(t.prog, t.averaged())))

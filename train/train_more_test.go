@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"ringo/internal/files"
 	"ringo/runtime/plan"
 	"ringo/train/checkpoint"
 	"ringo/train/config"
@@ -46,13 +47,13 @@ func TestBF16FollowsFP32(t *testing.T) {
 
 // fullDisk refuses to make files once it is full.
 type fullDisk struct {
-	checkpoint.OS
+	files.OS
 	full *bool
 }
 
 var errFull = errors.New("no space left on device (injected)")
 
-func (d fullDisk) Create(path string) (checkpoint.SyncWriter, error) {
+func (d fullDisk) Create(path string) (files.File, error) {
 	if *d.full {
 		return nil, errFull
 	}
@@ -82,7 +83,7 @@ func TestStateOfAnotherFormat(t *testing.T) {
 	c, err := checkpoint.Open(out)
 	require.NoError(t, err)
 	store := checkpoint.Store{Dir: filepath.Join(t.TempDir(), "checkpoints")}
-	var parts []checkpoint.Part
+	var parts []files.Part
 	for _, name := range []string{modelFile, optimizerFile} {
 		parts = append(parts, copyPart(t, c, name))
 	}
@@ -96,18 +97,18 @@ func TestStateOfAnotherFormat(t *testing.T) {
 	} {
 		raw, err := json.Marshal(state)
 		require.NoError(t, err)
-		_, err = store.Save(1, append(parts, checkpoint.Part{Name: stateFile, Write: writer(raw)}))
+		_, err = store.Save(1, append(parts, files.Part{Name: stateFile, Write: writer(raw)}))
 		require.NoError(t, err)
 		_, err = Open(store.Dir, "cpu", 0)
 		require.ErrorContains(t, err, want)
 	}
 }
 
-func copyPart(t *testing.T, c *checkpoint.Checkpoint, name string) checkpoint.Part {
+func copyPart(t *testing.T, c *checkpoint.Checkpoint, name string) files.Part {
 	t.Helper()
 	raw, err := os.ReadFile(c.Path(name))
 	require.NoError(t, err)
-	return checkpoint.Part{Name: name, Write: writer(raw)}
+	return files.Part{Name: name, Write: writer(raw)}
 }
 
 func writer(raw []byte) func(io.Writer) error {

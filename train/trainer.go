@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ringo/data"
+	"ringo/internal/files"
 	"ringo/models"
 	"ringo/runtime"
 	"ringo/runtime/backend"
@@ -33,7 +34,7 @@ type Options struct {
 	// Reference runs every op's plain version; Disable names planner passes to leave out. For tests.
 	Reference bool
 	Disable   []string
-	FS        checkpoint.FS // nil is the operating system's
+	FS        files.FS // nil is the operating system's
 	// Collective says how the workers' gradients are summed: by their devices (nccl), over the group's connections (ring), or
 	// by devices where all can (auto, the default).
 	Collective string

@@ -15,6 +15,7 @@ import (
 	"ringo/export/huggingface"
 	"ringo/export/onnx"
 	"ringo/export/safetensors"
+	"ringo/internal/files"
 	"ringo/train"
 	"ringo/train/metrics"
 )
@@ -30,15 +31,15 @@ type exportCmd struct {
 // exporter writes one format.
 type exporter struct {
 	dtypes []string
-	write  func(fs export.FS, path string, s *export.Source, dtype string) error
+	write  func(fs files.FS, path string, s *export.Source, dtype string) error
 }
 
 // exporters is the table of formats.
 var exporters = map[string]exporter{
-	"safetensors": {[]string{"f32"}, func(fs export.FS, path string, s *export.Source, _ string) error {
+	"safetensors": {[]string{"f32"}, func(fs files.FS, path string, s *export.Source, _ string) error {
 		return huggingface.Save(fs, path, s)
 	}},
-	"onnx": {[]string{"f32"}, func(fs export.FS, path string, s *export.Source, _ string) error {
+	"onnx": {[]string{"f32"}, func(fs files.FS, path string, s *export.Source, _ string) error {
 		inf, err := s.Inference()
 		if err != nil {
 			return err
@@ -49,7 +50,7 @@ var exporters = map[string]exporter{
 		}
 		return f.Save(fs, path)
 	}},
-	"gguf": {[]string{"f32", "f16", "q8_0"}, func(fs export.FS, path string, s *export.Source, dtype string) error {
+	"gguf": {[]string{"f32", "f16", "q8_0"}, func(fs files.FS, path string, s *export.Source, dtype string) error {
 		return gguf.Save(fs, path, s, gguf.Types[dtype])
 	}},
 }
@@ -68,7 +69,7 @@ func (c *exportCmd) Run(e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeSource()) }()
-	if err := x.write(export.OS{}, filepath.Clean(c.Out), s, c.DType); err != nil {
+	if err := x.write(files.OS{}, filepath.Clean(c.Out), s, c.DType); err != nil {
 		return err
 	}
 	size, err := sizeOf(c.Out)

@@ -14,6 +14,7 @@ import (
 	"ringo/export"
 	"ringo/export/onnx"
 	"ringo/export/quant"
+	"ringo/internal/files"
 	"ringo/models"
 	"ringo/runtime/backend"
 	"ringo/runtime/tensor"
@@ -173,7 +174,7 @@ func (c *exportCmd) writeInt8(e *env, s *export.Source, m *quant.Model, report *
 	dir, name := filepath.Split(filepath.Clean(c.Out))
 	meta := s.Metadata()
 	meta[runKey] = run
-	var part export.Part
+	var part files.Part
 	if c.Format == int8Format {
 		var err error
 		if part, err = m.Part(name, meta); err != nil {
@@ -184,9 +185,9 @@ func (c *exportCmd) writeInt8(e *env, s *export.Source, m *quant.Model, report *
 		if err != nil {
 			return err
 		}
-		part = export.Part{Name: name, Write: func(w io.Writer) error { _, err := f.WriteTo(w); return err }}
+		part = files.Part{Name: name, Write: func(w io.Writer) error { _, err := f.WriteTo(w); return err }}
 	}
-	if err := export.WriteFiles(export.OS{}, filepath.Clean(dir), append(report.Parts(), part)); err != nil {
+	if err := files.Write(files.OS{}, filepath.Clean(dir), append(report.Parts(), part)...); err != nil {
 		return err
 	}
 	size, err := sizeOf(c.Out)

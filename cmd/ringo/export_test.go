@@ -82,5 +82,5 @@ func TestExportRefuses(t *testing.T) {
 	}
 	code, _, errs = ringo(t, "export", "--checkpoint", run, "--format", "onnx", "--out", filepath.Join(dir, "no", "folder", "m.onnx"))
 	require.Equal(t, exitFailed, code)
-	require.Contains(t, errs, "export: writing "+filepath.Join(dir, "no", "folder", "m.onnx"))
+	require.Contains(t, errs, "ringo: writing "+filepath.Join(dir, "no", "folder", "m.onnx"))
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 
+	"ringo/internal/files"
 	"ringo/runtime/tensor"
 )
 
@@ -84,7 +85,7 @@ func write(w io.Writer, meta []pair, list []record) error {
 	if err != nil {
 		return err
 	}
-	c := &counter{w: w}
+	c := &counter{files.Counter{W: w}}
 	if _, err := c.Write(head); err != nil {
 		return err
 	}
@@ -92,12 +93,12 @@ func write(w io.Writer, meta []pair, list []record) error {
 		if err := c.pad(); err != nil {
 			return err
 		}
-		before := c.n
+		before := c.N
 		if err := r.write(c); err != nil {
 			return err
 		}
-		if c.n-before != r.bytes() {
-			return fmt.Errorf("gguf: tensor %q took %d bytes, expected %d", r.name, c.n-before, r.bytes())
+		if c.N-before != r.bytes() {
+			return fmt.Errorf("gguf: tensor %q took %d bytes, expected %d", r.name, c.N-before, r.bytes())
 		}
 	}
 	return c.pad()
@@ -174,18 +175,9 @@ func value(b []byte, v any) ([]byte, error) {
 }
 
 // counter counts the bytes that pass, so that tensors can be aligned.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
-}
+type counter struct{ files.Counter }
 
 func (c *counter) pad() error {
-	_, err := c.Write(make([]byte, (alignment-c.n%alignment)%alignment))
+	_, err := c.Write(make([]byte, (alignment-c.N%alignment)%alignment))
 	return err
 }

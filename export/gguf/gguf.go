@@ -10,6 +10,7 @@ import (
 
 	"ringo/export"
 	"ringo/export/huggingface"
+	"ringo/internal/files"
 	"ringo/models"
 	"ringo/runtime/tensor"
 )
@@ -17,7 +18,7 @@ import (
 // Save writes a model to a file, whole or not at all. Matrices have the element type asked for, but those whose rows
 // are no multiple of a Q8_0 block are f16; norms, biases and learned positions stay f32, as in llama.cpp's own
 // conversions.
-func Save(fs export.FS, path string, s *export.Source, t Type) error {
+func Save(fs files.FS, path string, s *export.Source, t Type) error {
 	meta, err := architecture(s.Model.Config)
 	if err != nil {
 		return err
@@ -45,7 +46,7 @@ func Save(fs export.FS, path string, s *export.Source, t Type) error {
 		}
 		list = append(list, r)
 	}
-	return export.WriteFiles(fs, filepath.Dir(path), []export.Part{{Name: filepath.Base(path), Write: func(w io.Writer) error { return write(w, meta, list) }}})
+	return files.Write(fs, filepath.Dir(path), files.Part{Name: filepath.Base(path), Write: func(w io.Writer) error { return write(w, meta, list) }})
 }
 
 // converter streams weights, one after the other, through buffers of its own.

@@ -18,6 +18,7 @@ import (
 	"ringo/export"
 	"ringo/export/safetensors"
 	"ringo/internal/exporttest"
+	"ringo/internal/files"
 	"ringo/models"
 	"ringo/runtime/tensor"
 )
@@ -32,7 +33,7 @@ func TestParser(t *testing.T) {
 				s := exporttest.Source(t, exporttest.Configs[kind], 5)
 				s.Tokenizer = exporttest.Chars(t, s.Model.Vocab-3) // the model has room for more
 				path := filepath.Join(t.TempDir(), "m.gguf")
-				require.NoError(t, Save(export.OS{}, path, s, dtype))
+				require.NoError(t, Save(files.OS{}, path, s, dtype))
 				f, err := parser.ParseGGUFFile(path)
 				require.NoError(t, err)
 				st, err := os.Stat(path)
@@ -140,7 +141,7 @@ func TestLlamaCpp(t *testing.T) {
 	var tasks []task
 	add := func(s *export.Source, name string, dtype Type, prompt, want string, n int) {
 		path := filepath.Join(dir, name+".gguf")
-		require.NoError(t, Save(export.OS{}, path, s, dtype))
+		require.NoError(t, Save(files.OS{}, path, s, dtype))
 		ids, err := s.Tokenizer.Encode(prompt)
 		require.NoError(t, err)
 		if s.Tokenizer.Name() == "llama2c" {
@@ -232,11 +233,11 @@ gguf.quants.quantize(x, gguf.GGMLQuantizationType.Q8_0).tofile(sys.argv[1] + "/q
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "m.gguf")
-	require.ErrorContains(t, Save(export.OS{}, path, exporttest.Source(t, exporttest.Configs["mlp"], 1), F32), "model mlp has no form that llama.cpp runs")
+	require.ErrorContains(t, Save(files.OS{}, path, exporttest.Source(t, exporttest.Configs["mlp"], 1), F32), "model mlp has no form that llama.cpp runs")
 	s := exporttest.Source(t, exporttest.Configs["gpt"], 1)
-	require.ErrorContains(t, Save(export.OS{}, path, s, F32), "the model has no tokenizer")
+	require.ErrorContains(t, Save(files.OS{}, path, s, F32), "the model has no tokenizer")
 	s.Tokenizer = exporttest.Chars(t, s.Model.Vocab+1)
-	require.ErrorContains(t, Save(export.OS{}, path, s, F32), "tokenizer char of 62 pieces has no form for a model of 61")
+	require.ErrorContains(t, Save(files.OS{}, path, s, F32), "tokenizer char of 62 pieces has no form for a model of 61")
 	exporttest.Empty(t, filepath.Dir(path))
 }
 
@@ -269,7 +270,7 @@ func TestNothingHalfWritten(t *testing.T) {
 	old, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "old", string(old)) // what was there stays
-	require.ErrorContains(t, Save(export.OS{}, dir, s, F16), "is a folder, expected a file's name")
+	require.ErrorContains(t, Save(files.OS{}, dir, s, F16), "is a folder, expected a file's name")
 }
 
 func Example() {

@@ -11,6 +11,7 @@ import (
 	"ringo/export"
 	"ringo/export/safetensors"
 	"ringo/internal/exporttest"
+	"ringo/internal/files"
 	"ringo/runtime/tensor"
 )
 
@@ -19,7 +20,7 @@ import (
 func foreign(t *testing.T, s *export.Source, dtype tensor.DType) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "hf")
-	require.NoError(t, Save(export.OS{}, dir, s))
+	require.NoError(t, Save(files.OS{}, dir, s))
 	items := []safetensors.Item{
 		safetensors.FromTensor("h.0.attn.bias", tensor.New(tensor.Bool, 1, 1, 16, 16)),
 		safetensors.FromTensor("h.1.attn.masked_bias", tensor.New(tensor.F32)),

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ringo/data"
-	"ringo/export"
 	"ringo/internal/exporttest"
+	"ringo/internal/files"
 	"ringo/models"
 	"ringo/runtime/tensor"
 )
@@ -31,7 +31,7 @@ func TestRoundTrip(t *testing.T) {
 				s.Tokenizer = exporttest.Chars(t, s.Model.Vocab)
 			}
 			dir := filepath.Join(t.TempDir(), "hf")
-			require.NoError(t, Save(export.OS{}, dir, s))
+			require.NoError(t, Save(files.OS{}, dir, s))
 			back, err := Open(dir)
 			require.NoError(t, err)
 			require.Equal(t, s.Model.Config, back.Model.Config)
@@ -68,7 +68,7 @@ func TestGolden(t *testing.T) {
 	for name, g := range want {
 		s := exporttest.Source(t, exporttest.Configs[name], 5)
 		dir := filepath.Join(t.TempDir(), name)
-		require.NoError(t, Save(export.OS{}, dir, s))
+		require.NoError(t, Save(files.OS{}, dir, s))
 		file, err := os.ReadFile(filepath.Join(dir, modelFile))
 		require.NoError(t, err)
 		require.Equal(t, g.SHA256, fmt.Sprintf("%x", sha256.Sum256(file)), name)
@@ -96,7 +96,7 @@ func TestTransformers(t *testing.T) {
 		s := exporttest.Source(t, exporttest.Configs[name], 5)
 		s.Tokenizer = exporttest.Chars(t, s.Model.Vocab)
 		dir := filepath.Join(t.TempDir(), name)
-		require.NoError(t, Save(export.OS{}, dir, s))
+		require.NoError(t, Save(files.OS{}, dir, s))
 		in, logits := exporttest.Run(t, s.Model, s, 1, 11)
 		x := task{Dir: dir, Tokens: tensor.Data[int32](in[models.Tokens]), Logits: tensor.Data[float32](logits), Text: s.Tokenizer.Decode([]int32{5, 1, 3, 0, 2})}
 		x.IDs, _ = s.Tokenizer.Encode(x.Text)
@@ -134,7 +134,7 @@ func TestTokenizers(t *testing.T) {
 		parts, err := tokenizerFiles(tok, 64)
 		require.NoError(t, err)
 		dir := filepath.Join(t.TempDir(), spec.Name)
-		require.NoError(t, export.WriteFolder(export.OS{}, dir, parts))
+		require.NoError(t, files.WriteFolder(files.OS{}, dir, parts))
 		x := task{File: filepath.Join(dir, "tokenizer.json"), Text: text}
 		x.IDs, err = tok.Encode(text)
 		require.NoError(t, err)
@@ -199,14 +199,14 @@ func TestFolderInTheWay(t *testing.T) {
 	t.Parallel()
 	s := exporttest.Source(t, exporttest.Configs["mlp"], 5)
 	dir := t.TempDir()
-	require.NoError(t, Save(export.OS{}, dir, s)) // an empty folder is fine
-	require.ErrorContains(t, Save(export.OS{}, dir, s), "is not empty: remove it or choose another --out")
+	require.NoError(t, Save(files.OS{}, dir, s)) // an empty folder is fine
+	require.ErrorContains(t, Save(files.OS{}, dir, s), "is not empty: remove it or choose another one")
 	file := filepath.Join(dir, configFile)
-	require.ErrorContains(t, Save(export.OS{}, file, s), "is a file, expected the name of a new folder")
+	require.ErrorContains(t, Save(files.OS{}, file, s), "is a file, expected the name of a new folder")
 	if os.Getuid() != 0 {
 		locked := t.TempDir()
 		require.NoError(t, os.Chmod(locked, 0o555))
-		require.ErrorIs(t, Save(export.OS{}, filepath.Join(locked, "hf"), s), fs.ErrPermission)
+		require.ErrorIs(t, Save(files.OS{}, filepath.Join(locked, "hf"), s), fs.ErrPermission)
 	}
 }
 

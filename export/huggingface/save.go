@@ -9,6 +9,7 @@ import (
 	"ringo/data"
 	"ringo/export"
 	"ringo/export/safetensors"
+	"ringo/internal/files"
 	"ringo/models"
 )
 
@@ -22,14 +23,14 @@ const (
 // Save writes a model as a new folder, whole or not at all: gpt as GPT2LMHeadModel, llama as LlamaForCausalLM, which
 // transformers' AutoModelForCausalLM and AutoTokenizer load. Other models get their weights and a config.json that
 // ringo reads, as transformers has no class for them.
-func Save(fs export.FS, dir string, s *export.Source) error {
+func Save(fs files.FS, dir string, s *export.Source) error {
 	bos, eos := int32(-1), int32(-1)
 	if m, ok := s.Tokenizer.(data.Marker); ok {
 		bos, eos = m.BOS(), m.EOS()
 	}
 	c := configOf(s.Model.Config, bos, eos)
 	c.Ringo = &Extra{Model: s.Model.Config, Labels: s.Labels, Image: s.Image, Table: s.Table, Step: s.Step, SHA256: s.SHA256}
-	parts := []export.Part{{Name: modelFile, Write: func(w io.Writer) error {
+	parts := []files.Part{{Name: modelFile, Write: func(w io.Writer) error {
 		return safetensors.Write(w, map[string]string{"format": "pt"}, s.Items(toHalves(s)))
 	}}}
 	if s.Model.Language() {
@@ -44,7 +45,7 @@ func Save(fs export.FS, dir string, s *export.Source) error {
 		}
 		parts = append(parts, files...)
 	}
-	return export.WriteFolder(fs, dir, append(parts, jsonPart(configFile, c)))
+	return files.WriteFolder(fs, dir, append(parts, jsonPart(configFile, c)))
 }
 
 // toHalves reorders the weights that interleaved rotary pairs concern.
@@ -60,8 +61,8 @@ func toHalves(s *export.Source) func(models.Weight, []byte) error {
 	}
 }
 
-func jsonPart(name string, v any) export.Part {
-	return export.Part{Name: name, Write: func(w io.Writer) error {
+func jsonPart(name string, v any) files.Part {
+	return files.Part{Name: name, Write: func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"ringo/data"
-	"ringo/export"
+	"ringo/internal/files"
 )
 
 // A tokenizer.json (the format of Hugging Face's tokenizers library) is one of these per kind:
@@ -54,7 +54,7 @@ type object map[string]any
 
 // tokenizerFiles returns tokenizer.json and tokenizer_config.json, and for GPT-2's tokenizer vocab.json and
 // merges.txt, which ringo reads too.
-func tokenizerFiles(t data.Tokenizer, context int) ([]export.Part, error) {
+func tokenizerFiles(t data.Tokenizer, context int) ([]files.Part, error) {
 	v, ok := data.OpenVocabulary(t)
 	if !ok {
 		return nil, fmt.Errorf("huggingface: tokenizer %s has no tokenizer.json form", t.Name())
@@ -69,9 +69,9 @@ func tokenizerFiles(t data.Tokenizer, context int) ([]export.Part, error) {
 	for name, text := range marks {
 		settings[name] = text
 	}
-	parts := []export.Part{jsonPart("tokenizer.json", j), jsonPart("tokenizer_config.json", settings)}
+	parts := []files.Part{jsonPart("tokenizer.json", j), jsonPart("tokenizer_config.json", settings)}
 	if v.Kind == "gpt2" {
-		parts = append(parts, jsonPart("vocab.json", j.Model.Vocab), export.Part{Name: "merges.txt", Write: func(w io.Writer) error {
+		parts = append(parts, jsonPart("vocab.json", j.Model.Vocab), files.Part{Name: "merges.txt", Write: func(w io.Writer) error {
 			_, err := io.WriteString(w, "#version: 0.2\n"+strings.Join(j.Model.Merges, "\n")+"\n")
 			return err
 		}})

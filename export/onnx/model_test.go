@@ -14,6 +14,7 @@ import (
 	"ringo/export"
 	"ringo/export/onnxpb"
 	"ringo/internal/exporttest"
+	"ringo/internal/files"
 	"ringo/internal/ort"
 	"ringo/models"
 	"ringo/runtime/graph"
@@ -159,7 +160,7 @@ func TestExternalData(t *testing.T) {
 	f, err := Encode(Model{Name: "llama", Inference: export.Forward(m, w)})
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "big.onnx")
-	require.NoError(t, f.save(export.OS{}, path, 10_000))
+	require.NoError(t, f.save(files.OS{}, path, 10_000))
 	st, err := os.Stat(path)
 	require.NoError(t, err)
 	data, err := os.Stat(path + ".data")
@@ -190,7 +191,7 @@ func TestWeightThatIsNoNumber(t *testing.T) {
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "m.onnx")
 	var bad *export.NotFinite
-	require.ErrorAs(t, f.Save(export.OS{}, path), &bad)
+	require.ErrorAs(t, f.Save(files.OS{}, path), &bad)
 	require.Equal(t, [2]any{"2.weight", 7}, [2]any{bad.Tensor, bad.Index})
 	exporttest.Empty(t, filepath.Dir(path))
 }

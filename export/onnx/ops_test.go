@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ringo/export"
+	"ringo/internal/files"
 	"ringo/internal/ort"
 	"ringo/kernels"
 	"ringo/runtime/graph"
@@ -166,7 +167,7 @@ func encode(t *testing.T, m Model) string {
 	f, err := Encode(m)
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "m.onnx")
-	require.NoError(t, f.Save(export.OS{}, path))
+	require.NoError(t, f.Save(files.OS{}, path))
 	_, err = os.Stat(path)
 	require.NoError(t, err)
 	return path

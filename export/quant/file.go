@@ -11,6 +11,7 @@ import (
 	"ringo/data"
 	"ringo/export"
 	"ringo/export/safetensors"
+	"ringo/internal/files"
 	"ringo/models"
 	"ringo/runtime/backend"
 	"ringo/runtime/graph"
@@ -35,17 +36,17 @@ type File struct {
 }
 
 // Part writes the model as one file; meta is what export.Source says of it.
-func (m *Model) Part(name string, meta map[string]string) (export.Part, error) {
+func (m *Model) Part(name string, meta map[string]string) (files.Part, error) {
 	recipe, err := json.Marshal(m.Recipe)
 	if err != nil {
-		return export.Part{}, fmt.Errorf("int8: %w", err)
+		return files.Part{}, fmt.Errorf("int8: %w", err)
 	}
 	meta = maps.Clone(meta)
 	meta[formatKey], meta[recipeKey] = formatTag, string(recipe)
 	inf := m.Inference()
 	g, err := inf.Build(1, inf.MaxSeq)
 	if err != nil {
-		return export.Part{}, err
+		return files.Part{}, err
 	}
 	var items []safetensors.Item
 	for _, v := range slices.Concat(g.Params, g.States) {
@@ -63,7 +64,7 @@ func (m *Model) Part(name string, meta map[string]string) (export.Part, error) {
 			items = append(items, safetensors.FromTensor(scaleName(l.Weight), m.Tensors[scaleName(l.Weight)]))
 		}
 	}
-	return export.Part{Name: name, Write: func(w io.Writer) error { return safetensors.Write(w, meta, items) }}, nil
+	return files.Part{Name: name, Write: func(w io.Writer) error { return safetensors.Write(w, meta, items) }}, nil
 }
 
 // Is reports whether a path is an int8 model's file.

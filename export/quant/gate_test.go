@@ -16,6 +16,7 @@ import (
 	"ringo/export/quant"
 	"ringo/export/safetensors"
 	"ringo/internal/exporttest"
+	"ringo/internal/files"
 	"ringo/models"
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
@@ -175,7 +176,7 @@ func TestFile(t *testing.T) {
 			part, err := q.Part("m.safetensors", map[string]string{"ringo.config": string(cfg)})
 			require.NoError(t, err)
 			dir := t.TempDir()
-			require.NoError(t, export.WriteFiles(export.OS{}, dir, []export.Part{part}))
+			require.NoError(t, files.Write(files.OS{}, dir, part))
 			path := filepath.Join(dir, "m.safetensors")
 			require.True(t, quant.Is(path))
 			f, err := quant.Open(path)

@@ -15,6 +15,7 @@ import (
 	"ringo/export/onnxpb"
 	"ringo/export/quant"
 	"ringo/internal/exporttest"
+	"ringo/internal/files"
 	"ringo/internal/ort"
 	"ringo/models"
 	"ringo/runtime/backend"
@@ -124,7 +125,7 @@ func runtimeAgrees(t *testing.T, m *models.Model, q *quant.Model, ops []string) 
 	path, optimized := filepath.Join(t.TempDir(), "q.onnx"), filepath.Join(t.TempDir(), "optimized.onnx")
 	f, err := onnx.Encode(onnx.Model{Name: m.Name, Inference: q.Inference()})
 	require.NoError(t, err)
-	require.NoError(t, f.Save(export.OS{}, path))
+	require.NoError(t, f.Save(files.OS{}, path))
 	s := ort.Open(t, path, ort.Options{Optimized: optimized})
 	in, _ := exporttest.Run(t, m, q.Float.Weights, 8, max(1, m.Context))
 	got, err := s.Run(in)
@@ -234,7 +235,7 @@ func TestStepByStep(t *testing.T) {
 				f, err := onnx.Encode(onnx.Model{Name: "layer", Inference: inf})
 				require.NoError(t, err)
 				path := filepath.Join(t.TempDir(), "l.onnx")
-				require.NoError(t, f.Save(export.OS{}, path))
+				require.NoError(t, f.Save(files.OS{}, path))
 				x, p := tensor.New(tensor.F32, append([]int{16}, l.shape...)...), tensor.NewPhilox(1, 2)
 				p.FillNormal(tensor.Data[float32](x), 0, 1)
 				in := map[string]*tensor.Tensor{"x": x}

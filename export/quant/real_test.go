@@ -15,6 +15,7 @@ import (
 	"ringo/export/onnx"
 	"ringo/export/quant"
 	"ringo/export/safetensors"
+	"ringo/internal/files"
 	"ringo/internal/ort"
 	_ "ringo/kernels"
 	"ringo/models"
@@ -88,7 +89,7 @@ func TestReal(t *testing.T) {
 		path := filepath.Join(t.TempDir(), name+".onnx")
 		f, err := onnx.Encode(onnx.Model{Name: "m", Inference: x})
 		require.NoError(t, err)
-		require.NoError(t, f.Save(export.OS{}, path))
+		require.NoError(t, f.Save(files.OS{}, path))
 		st, err := os.Stat(path)
 		require.NoError(t, err)
 		sizes[name], peers[name] = st.Size(), theirs(t, path, valid, rows, limit)

@@ -15,7 +15,7 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 
-	"ringo/export"
+	"ringo/internal/files"
 )
 
 // shownLayers is how many layers a table lists.
@@ -100,6 +100,6 @@ func (r *Report) Plot(w io.Writer) error {
 }
 
 // Parts are the report's files, to be written beside the model.
-func (r *Report) Parts() []export.Part {
-	return []export.Part{{Name: "report.json", Write: r.JSON}, {Name: "report.png", Write: r.Plot}}
+func (r *Report) Parts() []files.Part {
+	return []files.Part{{Name: "report.json", Write: r.JSON}, {Name: "report.png", Write: r.Plot}}
 }

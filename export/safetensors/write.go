@@ -8,6 +8,7 @@ import (
 	"io"
 	"sort"
 
+	"ringo/internal/files"
 	"ringo/runtime/tensor"
 )
 
@@ -36,12 +37,12 @@ func Write(w io.Writer, meta map[string]string, items []Item) error {
 	if err != nil {
 		return err
 	}
-	c := &counter{w: w}
+	c := &files.Counter{W: w}
 	if _, err := c.Write(head); err != nil {
 		return fmt.Errorf("safetensors header: %w", err)
 	}
 	for _, it := range items {
-		before := c.n
+		before := c.N
 		if it.Fill == nil {
 			_, err = c.Write(it.Data)
 		} else {
@@ -50,7 +51,7 @@ func Write(w io.Writer, meta map[string]string, items []Item) error {
 		if err != nil {
 			return fmt.Errorf("safetensors %q: %w", it.Name, err)
 		}
-		if got, want := c.n-before, int64(it.Shape.Size()*it.DType.Size()); got != want {
+		if got, want := c.N-before, int64(it.Shape.Size()*it.DType.Size()); got != want {
 			return fmt.Errorf("safetensors %q: %d bytes written, expected %d for %v%v", it.Name, got, want, it.DType, it.Shape)
 		}
 	}
@@ -119,16 +120,4 @@ func comma(b *bytes.Buffer, i int) {
 func quote(s string) []byte {
 	q, _ := json.Marshal(s) // a string always marshals
 	return q
-}
-
-// counter counts the bytes that pass.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }

@@ -18,6 +18,7 @@ import (
 	"ringo/data"
 	"ringo/export"
 	"ringo/export/safetensors"
+	"ringo/internal/files"
 	"ringo/kernels"
 	"ringo/models"
 	"ringo/runtime/graph"
@@ -171,25 +172,25 @@ var ErrDiskFull = errors.New("no space left on device")
 
 // FullDisk is a file system on which only so many bytes fit.
 type FullDisk struct {
-	export.OS
+	files.OS
 	Left int
 }
 
 // Create makes a file whose writes use up the disk.
-func (d *FullDisk) Create(path string) (export.SyncWriter, error) {
+func (d *FullDisk) Create(path string) (files.File, error) {
 	f, err := d.OS.Create(path)
 	return &fullFile{f, d}, err
 }
 
 type fullFile struct {
-	export.SyncWriter
+	files.File
 	disk *FullDisk
 }
 
 func (f *fullFile) Write(p []byte) (int, error) {
 	n := min(len(p), f.disk.Left)
 	f.disk.Left -= n
-	if _, err := f.SyncWriter.Write(p[:n]); err != nil || n == len(p) {
+	if _, err := f.File.Write(p[:n]); err != nil || n == len(p) {
 		return n, err
 	}
 	return n, ErrDiskFull
@@ -259,10 +260,10 @@ func Shared(t testing.TB, path string) string {
 }
 
 // ReadOnly is a file system that nothing can be written to.
-type ReadOnly struct{ export.OS }
+type ReadOnly struct{ files.OS }
 
 // Create fails.
-func (ReadOnly) Create(path string) (export.SyncWriter, error) {
+func (ReadOnly) Create(path string) (files.File, error) {
 	return nil, &os.PathError{Op: "open", Path: path, Err: syscall.EROFS}
 }
 

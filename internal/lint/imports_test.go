@@ -29,11 +29,12 @@ var rooms = map[string][]string{
 	"collective":                  {"runtime/tensor"},
 	"models":                      {"runtime/graph", "runtime/tensor"},
 	"data":                        {"runtime/tensor"},
-	"train":                       {"runtime", "models", "data", "collective", "export/safetensors"},
-	"export":                      {"runtime", "models", "data"},
+	"train":                       {"runtime", "models", "data", "collective", "export/safetensors", "internal/files"},
+	"export":                      {"runtime", "models", "data", "internal/files"},
 	"serve":                       {"export", "models", "runtime"},
 	"bench":                       {"*"},
 	"internal":                    {"*"},
+	"internal/files":              {},
 	"cmd":                         {"*"},
 }
 

@@ -31,6 +31,9 @@ const (
 // format is the manifest's version; another one is refused.
 const format = 1
 
+// copyBuffer is the size of reads: large enough that system calls do not show.
+const copyBuffer = 1 << 20
+
 // Manifest lists a checkpoint's files.
 type Manifest struct {
 	Format int             `json:"format"`

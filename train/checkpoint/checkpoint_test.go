@@ -12,18 +12,19 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ringo/export/safetensors"
+	"ringo/internal/files"
 	"ringo/runtime/tensor"
 )
 
 // parts is a checkpoint whose content follows from its step, so that a torn one shows.
-func parts(step int) []Part {
+func parts(step int) []files.Part {
 	body := func(n int) func(io.Writer) error {
 		return func(w io.Writer) error {
 			_, err := w.Write(bytes.Repeat([]byte{byte(step)}, n))
 			return err
 		}
 	}
-	return []Part{{"model.safetensors", body(3000 + step)}, {"state.json", body(40)}}
+	return []files.Part{{Name: "model.safetensors", Write: body(3000 + step)}, {Name: "state.json", Write: body(40)}}
 }
 
 func save(t testing.TB, s *Store, steps ...int) {
@@ -164,7 +165,7 @@ func TestOpenWithoutCheckpoint(t *testing.T) {
 // failing refuses the operation number left, counted over all kinds, and every one after it, as a full
 // disk does; writes count by the call.
 type failing struct {
-	OS
+	files.OS
 	left int
 }
 
@@ -194,7 +195,7 @@ func (f *failing) Symlink(a, b string) error {
 	return f.OS.Symlink(a, b)
 }
 
-func (f *failing) Create(p string) (SyncWriter, error) {
+func (f *failing) Create(p string) (files.File, error) {
 	if err := f.spend(); err != nil {
 		return nil, err
 	}
@@ -203,19 +204,19 @@ func (f *failing) Create(p string) (SyncWriter, error) {
 }
 
 type failingFile struct {
-	SyncWriter
+	files.File
 	f *failing
 }
 
 func (w *failingFile) Write(p []byte) (int, error) {
 	if err := w.f.spend(); err != nil {
-		n, _ := w.SyncWriter.Write(p[:len(p)/2]) // the half that still fitted
+		n, _ := w.File.Write(p[:len(p)/2]) // the half that still fitted
 		return n, err
 	}
-	return w.SyncWriter.Write(p)
+	return w.File.Write(p)
 }
 
-func (w *failingFile) Sync() error { return errors.Join(w.f.spend(), w.SyncWriter.Sync()) }
+func (w *failingFile) Sync() error { return errors.Join(w.f.spend(), w.File.Sync()) }
 
 // The disk fills up at every possible moment of a save: the checkpoint before stays, and the next save works.
 func TestDiskFullAtEveryOperation(t *testing.T) {
@@ -293,7 +294,7 @@ func ExampleStore_Save() {
 	}
 	defer os.RemoveAll(dir)
 	s := &Store{Dir: filepath.Join(dir, "checkpoints"), Keep: 3}
-	_, err = s.Save(100, []Part{{"state.json", func(w io.Writer) error { _, err := w.Write([]byte("{}")); return err }}})
+	_, err = s.Save(100, []files.Part{{Name: "state.json", Write: func(w io.Writer) error { _, err := w.Write([]byte("{}")); return err }}})
 	c, openErr := Open(dir)
 	fmt.Println(c.Step, c.Files["state.json"].Bytes, err, openErr)
 	// Output: 100 2 <nil> <nil>

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"ringo/internal/files"
 )
 
 const childDir = "RINGO_TEST_SAVE_FOREVER_IN"
@@ -83,7 +85,7 @@ func TestRealDiskFull(t *testing.T) {
 	big := parts(2)
 	big[0].Write = parts(200)[0].Write
 	for range 40 {
-		big = append(big, Part{fmt.Sprintf("more-%d", len(big)), big[0].Write})
+		big = append(big, files.Part{Name: fmt.Sprintf("more-%d", len(big)), Write: big[0].Write})
 	}
 	_, err := s.Save(2, big)
 	require.ErrorIs(t, err, syscall.ENOSPC)

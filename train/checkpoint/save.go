@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"bufio"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -12,23 +11,16 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"ringo/internal/files"
 )
-
-// copyBuffer is the size of writes and reads: large enough that system calls do not show.
-const copyBuffer = 1 << 20
-
-// Part is one file to save; Write streams its content.
-type Part struct {
-	Name  string
-	Write func(w io.Writer) error
-}
 
 // Store saves checkpoints into one folder. The zero Keep keeps all; a nil FS is the operating system's.
 // It is not safe for concurrent use, and no two processes may save into one folder.
 type Store struct {
 	Dir  string // runs/NAME/checkpoints
 	Keep int
-	FS   FS
+	FS   files.FS
 }
 
 // Save writes the parts as checkpoint step-N. Whatever happens on the way (an error, a full disk, power
@@ -38,7 +30,7 @@ type Store struct {
 //	the folder is synced, and renamed to step-N in one step
 //	the folder above is synced; only then is the link moved, by a rename
 //	checkpoints beyond Keep go last, but never the one that Best named
-func (s *Store) Save(step int, parts []Part) (*Checkpoint, error) {
+func (s *Store) Save(step int, parts []files.Part) (*Checkpoint, error) {
 	fs := s.fs()
 	if err := fs.MkdirAll(s.Dir); err != nil {
 		return nil, fmt.Errorf("saving checkpoint %d: %w", step, err)
@@ -54,7 +46,7 @@ func (s *Store) Save(step int, parts []Part) (*Checkpoint, error) {
 	return c, nil
 }
 
-func (s *Store) save(fs FS, tmp string, step int, parts []Part) (*Checkpoint, error) {
+func (s *Store) save(fs files.FS, tmp string, step int, parts []files.Part) (*Checkpoint, error) {
 	if err := fs.MkdirAll(tmp); err != nil {
 		return nil, err
 	}
@@ -99,7 +91,7 @@ func (s *Store) Best(step int) error {
 }
 
 // link points a link at step-N, at once: whoever reads it finds the old checkpoint or the new one.
-func (s *Store) link(fs FS, name string, step int) error {
+func (s *Store) link(fs files.FS, name string, step int) error {
 	tmp := filepath.Join(s.Dir, tempPrefix+name)
 	for _, do := range []func() error{
 		func() error { return fs.RemoveAll(tmp) },
@@ -114,42 +106,27 @@ func (s *Store) link(fs FS, name string, step int) error {
 	return nil
 }
 
-func (s *Store) fs() FS {
+func (s *Store) fs() files.FS {
 	if s.FS == nil {
-		return OS{}
+		return files.OS{}
 	}
 	return s.FS
 }
 
-// writeFile streams a file, syncs it and returns its size and hash.
-func writeFile(fs FS, path string, write func(io.Writer) error) (File, error) {
-	f, err := fs.Create(path)
-	if err != nil {
-		return File{}, err
-	}
-	h := sha256.New()
-	n := &counter{}
-	b := bufio.NewWriterSize(io.MultiWriter(f, h, n), copyBuffer)
-	err = write(b)
-	if err == nil {
-		err = b.Flush()
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	// A failed close may be the first word of a failed write (NFS, quotas).
-	if err := errors.Join(err, f.Close()); err != nil {
-		return File{}, err
-	}
-	return File{SHA256: hex.EncodeToString(h.Sum(nil)), Bytes: n.n}, nil
+// writeFile makes a file and returns its size and hash.
+func writeFile(fs files.FS, path string, write func(io.Writer) error) (File, error) {
+	h, n := sha256.New(), int64(0)
+	err := files.Stream(fs, path, func(w io.Writer) error {
+		c := &files.Counter{W: io.MultiWriter(w, h)}
+		err := write(c)
+		n = c.N
+		return err
+	})
+	return File{SHA256: hex.EncodeToString(h.Sum(nil)), Bytes: n}, err
 }
 
-type counter struct{ n int64 }
-
-func (c *counter) Write(p []byte) (int, error) { c.n += int64(len(p)); return len(p), nil }
-
 // sweep removes what earlier, killed saves left behind. What cannot be removed does no harm.
-func (s *Store) sweep(fs FS) {
+func (s *Store) sweep(fs files.FS) {
 	entries, _ := os.ReadDir(s.Dir)
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), tempPrefix) {
@@ -160,7 +137,7 @@ func (s *Store) sweep(fs FS) {
 
 // prune removes the oldest checkpoints beyond Keep. Those of later steps, left by a run that was taken up
 // again from an earlier one, neither count nor go: the run replaces them when it gets there. Nor does the best.
-func (s *Store) prune(fs FS, saved int) {
+func (s *Store) prune(fs files.FS, saved int) {
 	if s.Keep <= 0 {
 		return
 	}

@@ -5,7 +5,6 @@ import (
 	"image/color"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"strconv"
 
@@ -15,6 +14,8 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgimg"
+
+	"ringo/internal/files"
 )
 
 // Plot is the sink that keeps the curve of the loss and draws it as a PNG on Close.
@@ -56,27 +57,12 @@ func (p *Plot) Event(e Event, _ []byte) error {
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
-// Close draws the picture, under a temporary name first. A run without events leaves none.
+// Close draws the picture, whole or not at all. A run without events leaves none.
 func (p *Plot) Close() error {
 	if len(p.train) == 0 && len(p.val) == 0 {
 		return nil
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(p.path), ".loss-*.png")
-	if err != nil {
-		return fmt.Errorf("loss plot: %w", err)
-	}
-	err = p.Draw(tmp)
-	if e := tmp.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Chmod(tmp.Name(), 0o644)
-	}
-	if err == nil {
-		err = os.Rename(tmp.Name(), p.path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
+	if err := files.Write(files.OS{}, filepath.Dir(p.path), files.Part{Name: filepath.Base(p.path), Write: p.Draw}); err != nil {
 		return fmt.Errorf("loss plot: %w", err)
 	}
 	return nil

@@ -1,7 +1,8 @@
-package export_test
+package files_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,12 +12,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"ringo/export"
 	"ringo/internal/exporttest"
+	"ringo/internal/files"
 )
 
-func part(name, body string) export.Part {
-	return export.Part{Name: name, Write: func(w io.Writer) error { _, err := io.WriteString(w, body); return err }}
+func part(name, body string) files.Part {
+	return files.Part{Name: name, Write: func(w io.Writer) error { _, err := io.WriteString(w, body); return err }}
 }
 
 func read(t *testing.T, path string) string {
@@ -29,14 +30,14 @@ func read(t *testing.T, path string) string {
 func TestWriteFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	require.NoError(t, export.WriteFiles(export.OS{}, dir, []export.Part{part("a.data", "1"), part("a", "2")}))
-	require.NoError(t, export.WriteFiles(export.OS{}, dir, []export.Part{part("a", "3")}))
+	require.NoError(t, files.Write(files.OS{}, dir, part("a.data", "1"), part("a", "2")))
+	require.NoError(t, files.Write(files.OS{}, dir, part("a", "3")))
 	require.Equal(t, "13", read(t, filepath.Join(dir, "a.data"))+read(t, filepath.Join(dir, "a")))
 }
 
 // failing renames only so many times.
 type failing struct {
-	export.OS
+	files.OS
 	renames int
 }
 
@@ -52,22 +53,22 @@ func (f *failing) Rename(old, new string) error {
 // TestFailuresLeaveNothing fails at every point of writing two files and a folder.
 func TestFailuresLeaveNothing(t *testing.T) {
 	t.Parallel()
-	boom := export.Part{Name: "b", Write: func(io.Writer) error { return errBroken }}
-	two := []export.Part{part("a", strings.Repeat("x", 3000)), part("b", "yy")}
-	for name, write := range map[string]func(fs export.FS, dir string, parts []export.Part) error{
-		"files": export.WriteFiles,
-		"folder": func(fs export.FS, dir string, parts []export.Part) error {
-			return export.WriteFolder(fs, filepath.Join(dir, "f"), parts)
+	boom := files.Part{Name: "b", Write: func(io.Writer) error { return errBroken }}
+	two := []files.Part{part("a", strings.Repeat("x", 3000)), part("b", "yy")}
+	for name, write := range map[string]func(fs files.FS, dir string, parts []files.Part) error{
+		"files": func(fs files.FS, dir string, parts []files.Part) error { return files.Write(fs, dir, parts...) },
+		"folder": func(fs files.FS, dir string, parts []files.Part) error {
+			return files.WriteFolder(fs, filepath.Join(dir, "f"), parts)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for _, c := range []struct {
-				fs    export.FS
-				parts []export.Part
+				fs    files.FS
+				parts []files.Part
 				want  error
 			}{
-				{export.OS{}, []export.Part{two[0], boom}, errBroken},
+				{files.OS{}, []files.Part{two[0], boom}, errBroken},
 				{&exporttest.FullDisk{Left: 100}, two, exporttest.ErrDiskFull},
 				{&exporttest.FullDisk{Left: 3001}, two, exporttest.ErrDiskFull},
 				{exporttest.ReadOnly{}, two, syscall.EROFS},
@@ -86,4 +87,18 @@ func TestFailuresLeaveNothing(t *testing.T) {
 			}
 		})
 	}
+}
+
+func ExampleWrite() {
+	dir, err := os.MkdirTemp("", "files")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	greeting := files.Part{Name: "greeting", Write: func(w io.Writer) error { _, err := io.WriteString(w, "hello"); return err }}
+	half := files.Part{Name: "half", Write: func(w io.Writer) error { return errors.New("no more") }}
+	err = files.Write(files.OS{}, dir, greeting, half)
+	_, absent := os.Stat(filepath.Join(dir, "greeting"))
+	fmt.Println(err != nil, os.IsNotExist(absent), files.Write(files.OS{}, dir, greeting))
+	// Output: true true <nil>
 }
