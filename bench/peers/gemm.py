@@ -1,19 +1,28 @@
 """GFLOP/s of peers at the matrix shapes of GPT-2 and of small GPTs, one JSON object per line.
 
-    python gemm.py [THREADS] [REPEATS]
+    go test -c -o /tmp/kernels.test ./kernels
+    python gemm.py [--threads N] [--repeats N] [--only gpt2,gpt-char,gpt-baby] [--dtype fp32,bf16] [--ringo /tmp/kernels.test]
 
-Peers: torch fp32 (MKL or oneDNN), torch bf16 (oneDNN), numpy fp32 (OpenBLAS). Each figure is the best of REPEATS runs.
+With --ringo, ringo's own kernels run shape by shape between the peers, bf16 with bf16 factors and result as the peers have. Peers: torch fp32 (MKL or oneDNN), torch bf16 (oneDNN), numpy fp32 (OpenBLAS). Each figure is the best of REPEATS runs.
 Forms: "nn" x·w, "nt" dy·wᵀ (dX: the weight is stored (N,K)), "tn" xᵀ·dy (dW: A is stored (K,M)).
 Keep the list equal to gemmShapes in kernels/gemm_bench_test.go.
 """
 
+import argparse
 import json
 import os
-import sys
+import re
+import subprocess
 import time
 
-THREADS = int(sys.argv[1]) if len(sys.argv) > 1 else os.cpu_count()
-REPEATS = int(sys.argv[2]) if len(sys.argv) > 2 else 15
+parser = argparse.ArgumentParser()
+parser.add_argument("--threads", type=int, default=os.cpu_count())
+parser.add_argument("--repeats", type=int, default=15)
+parser.add_argument("--only", default="gpt2,gpt-char,gpt-baby")
+parser.add_argument("--dtype", default="fp32,bf16")
+parser.add_argument("--ringo", default="")
+args = parser.parse_args()
+THREADS, REPEATS, DTYPES = args.threads, args.repeats, args.dtype.split(",")
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = str(THREADS)
 
@@ -61,11 +70,15 @@ def measure(m, k, n, form):
     b = torch.rand((n, k) if form == "nt" else (k, n)) - 0.5
     out = {}
     for peer, dtype in (("torch_fp32", torch.float32), ("torch_bf16", torch.bfloat16)):
+        if peer[-4:] not in DTYPES:
+            continue
         ta, tb, c = a.to(dtype), b.to(dtype), torch.empty((m, n), dtype=dtype)
         ta = ta.t() if form == "tn" else ta
         tb = tb.t() if form == "nt" else tb
         torch.mm(ta, tb, out=c)
         out[peer] = best(lambda: torch.mm(ta, tb, out=c), 2.0 * m * k * n)
+    if "fp32" not in DTYPES:
+        return out
     na = a.numpy().T if form == "tn" else a.numpy()
     nb = b.numpy().T if form == "nt" else b.numpy()
     nc = np.empty((m, n), np.float32)
@@ -73,7 +86,26 @@ def measure(m, k, n, form):
     return out
 
 
+def ringo(name, form, m, k, n):
+    """GFLOP/s of ringo's own benchmark of the shape, its best iteration."""
+    out = {}
+    for dtype, short in (("fp32", "f32"), ("bf16", "bf16")):
+        if dtype in DTYPES:
+            which = f"^BenchmarkGEMM$/^{name}$/^{form}$/^{m}x{k}x{n}$/^{short}$"
+            run = [args.ringo, "-test.run=^$", f"-test.bench={which}", f"-test.benchtime={REPEATS}x", f"-test.cpu={THREADS}"]
+            text = subprocess.run(run, capture_output=True, text=True, check=True).stdout
+            out["ringo_" + dtype] = float(re.search(r"([\d.]+) GFLOP/s", text)[1])
+    return out
+
+
 for name, form, m, k, n in shapes():
+    if name not in args.only.split(","):
+        continue
     row = {"job": name, "form": form, "m": m, "k": k, "n": n, "threads": THREADS}
-    row.update({peer: round(rate, 1) for peer, rate in measure(m, k, n, form).items()})
+    rates = measure(m, k, n, form)
+    if args.ringo:
+        rates |= ringo(name, form, m, k, n)
+    for dtype in DTYPES if args.ringo else []:
+        rates["ratio_" + dtype] = rates["ringo_" + dtype] / max(r for p, r in rates.items() if p.endswith(dtype) and p[:5] != "ringo")
+    row.update({peer: round(rate, 2 if "ratio" in peer else 1) for peer, rate in rates.items()})
     print(json.dumps(row), flush=True)
