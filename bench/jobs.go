@@ -81,5 +81,5 @@ func Find(name string) (Job, error) {
 			return j, nil
 		}
 	}
-	return Job{}, fmt.Errorf("benchmark %q is unknown: expected kernels or one of %s", name, strings.Join(Names(), ", "))
+	return Job{}, fmt.Errorf("benchmark %q is unknown: expected kernels, allreduce or one of %s", name, strings.Join(Names(), ", "))
 }

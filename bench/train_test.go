@@ -38,7 +38,7 @@ func TestJobsChooseDeviceAndPrecision(t *testing.T) {
 func TestUnknownJobIsNamed(t *testing.T) {
 	t.Parallel()
 	_, err := Find("gpt-5")
-	require.ErrorContains(t, err, `benchmark "gpt-5" is unknown: expected kernels or one of`)
+	require.ErrorContains(t, err, `benchmark "gpt-5" is unknown: expected kernels, allreduce or one of`)
 	require.ErrorContains(t, Config{DType: "fp8"}.Validate(), `dtype "fp8": expected fp32 or bf16`)
 }
 
