@@ -320,7 +320,8 @@ static void peak_task(void *ctx, long i) {
   char *panels = rg_scratch(1, (size_t)(a + b + 64));
   float *tile = rg_scratch(3, (size_t)(p->kind->mr * p->kind->nr) * sizeof(float));
   packed_panel.pass = packed_copy = 0; // the scratch is ours now
-  memset(panels, 0, (size_t)(a + b + 64));
+  // Numbers of ordinary size: on zeros the CPU clocks AMX a fifth higher than any real product lets it.
+  for (long n = 0; n < (a + b + 64) / 2; n++) ((uint16_t *)panels)[n] = (uint16_t)(0x3f00 + n * 37 % 256);
   (void)i;
   if (p->kind->enter) p->kind->enter();
   for (long r = 0; r < p->repeats; r++) p->kind->micro(p->kc, panels, panels + (a + 63) / 64 * 64, tile, 0, p->kind->mr, p->kind->nr);

@@ -59,6 +59,11 @@ AMX_INLINE void store_c(float *c) {
 #define LOAD_A(p) LOAD(4, (p), 64), LOAD(5, (p) + TILE, 64)
 #define LOAD_B(p) LOAD(6, (p), 64), LOAD(7, (p) + TILE, 64)
 #define MULTIPLY() DOT(0, 4, 6), DOT(1, 4, 7), DOT(2, 5, 6), DOT(3, 5, 7)
+// The upper or left half alone.
+#define LOAD_UPPER(p) LOAD(4, (p), 64)
+#define LOAD_LEFT(p) LOAD(6, (p), 64)
+#define MULTIPLY_UPPER() DOT(0, 4, 6), DOT(1, 4, 7)
+#define MULTIPLY_LEFT() DOT(0, 4, 6), DOT(2, 5, 6)
 
 AMX static void micro_bf16(long kc, const void *pa, const void *pb, float *c, int acc, long rows, long cols) {
   const uint16_t *a = pa, *b = pb;
@@ -84,20 +89,25 @@ AMX static void micro_bf16(long kc, const void *pa, const void *pb, float *c, in
   store_c(c);
 }
 
-// Small terms first; each step changes one operand, so that 14 loads serve 24 products.
+// Small terms first; each step changes one operand, so that 14 loads serve 24 products. Where the tile's lower or right half
+// is empty, half of the products are left out.
 AMX static void micro_split(long kc, const void *pa, const void *pb, float *c, int acc, long rows, long cols) {
   enum { P1 = 0, P2 = 2 * TILE, P3 = 4 * TILE };
   const uint16_t *a = pa, *b = pb;
-  (void)rows, (void)cols;
   load_c(c, acc);
-  for (; kc > 0; kc -= KBLOCK, a += 6 * TILE, b += 6 * TILE) {
-    LOAD_A(a + P3), LOAD_B(b + P1), MULTIPLY();
-    LOAD_A(a + P2), MULTIPLY();
-    LOAD_B(b + P2), MULTIPLY();
-    LOAD_A(a + P1), MULTIPLY();
-    LOAD_B(b + P3), MULTIPLY();
-    LOAD_B(b + P1), MULTIPLY();
+#define SUM(LEFT, RIGHT, PRODUCTS)                                                                                     \
+  for (; kc > 0; kc -= KBLOCK, a += 6 * TILE, b += 6 * TILE) {                                                         \
+    LEFT(a + P3), RIGHT(b + P1), PRODUCTS();                                                                           \
+    LEFT(a + P2), PRODUCTS();                                                                                          \
+    RIGHT(b + P2), PRODUCTS();                                                                                         \
+    LEFT(a + P1), PRODUCTS();                                                                                          \
+    RIGHT(b + P3), PRODUCTS();                                                                                         \
+    RIGHT(b + P1), PRODUCTS();                                                                                         \
   }
+  if (rows <= 16) SUM(LOAD_UPPER, LOAD_B, MULTIPLY_UPPER)
+  else if (cols <= 16) SUM(LOAD_A, LOAD_LEFT, MULTIPLY_LEFT)
+  else SUM(LOAD_A, LOAD_B, MULTIPLY)
+#undef SUM
   store_c(c);
 }
 

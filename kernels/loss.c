@@ -10,6 +10,7 @@
 #include <math.h>
 
 enum { BLOCK = 2048, MAX_BLOCKS = 256 }; // elements: 8 KiB of logits and as much of output fit 32 KiB
+enum { STEP = 16384, STEP_ROWS = 16 };    // elements, and at most rows, of one task: a short row takes as long as its logarithm
 
 typedef struct {
   rg_loss a;
@@ -26,7 +27,7 @@ static int counts(const rg_loss *a, long r) { return !(a->has_ignore && a->targe
 static loss_job prepare(const rg_loss *a, float dloss, long *count) {
   *count = 0;
   for (long r = 0; r < a->rows; r++) *count += counts(a, r);
-  loss_job j = {*a, rg_scratch(4, (size_t)a->rows * sizeof(double)), dloss / (float)*count, rg_max(1, 16384 / a->v), BLOCK};
+  loss_job j = {*a, rg_scratch(4, (size_t)a->rows * sizeof(double)), dloss / (float)*count, rg_max(1, rg_min(STEP_ROWS, STEP / a->v)), BLOCK};
   while (j.block * MAX_BLOCKS < a->v) j.block *= 2;
   return j;
 }
@@ -80,7 +81,9 @@ RG_VEC RG_NAME(row_sums) RG_NAME(sweep)(const loss_job *j, const float *x, float
     }
     for (long i = full; i < hi; i += w) m0 = v_max(m0, v_load(x + i, hi - i, -INFINITY));
     float m = v_top(v_max(m0, m1));
-    if (m > out.max) {
+    if (m > out.max && b == 0) {
+      out.max = m; // there are no sums yet
+    } else if (m > out.max) {
       vf shrink = v_exp(v_set(out.max - m));
       sum *= shrink;
       sum2 *= shrink;
@@ -167,7 +170,7 @@ static void RG_NAME(fused)(void *ctx, long task) {
     j->row_loss[r] = RG_NAME(row_loss)(&j->a, xt, s);
     for (long b = 0, lo = 0; lo < v; b++, lo += j->block) {
       long hi = rg_min(v, lo + j->block);
-      float k = v_exp(v_set(at[b] - s.max))[0] * (scale / s.sum);
+      float k = (at[b] == s.max ? 1 : v_exp(v_set(at[b] - s.max))[0]) * (scale / s.sum);
       for (long i = lo; i < hi; i += RG_WIDTH) v_store(d + i, v_load(d + i, hi - i, 0) * k - rest, hi - i);
     }
     d[t] -= scale * (1 - j->a.smoothing);
