@@ -41,7 +41,7 @@ func Forward(m *models.Model, w Weights) *Inference {
 // second rewrite.
 func Rewrite(from *graph.Graph, change func(to *graph.Graph, n *graph.Node, in []*graph.Value) []*graph.Value) (*graph.Graph, error) {
 	r := &rewriter{change: change, done: map[*graph.Value]*graph.Value{}}
-	needed := reachable(from)
+	needed := Reachable(from)
 	return graph.Build(func(to *graph.Graph) {
 		r.to = to
 		for _, in := range from.Inputs { // all of them, in their order, read or not
@@ -58,7 +58,8 @@ func Rewrite(from *graph.Graph, change func(to *graph.Graph, n *graph.Node, in [
 	})
 }
 
-func reachable(g *graph.Graph) map[*graph.Node]bool {
+// Reachable returns the nodes that a graph's outputs need.
+func Reachable(g *graph.Graph) map[*graph.Node]bool {
 	needed := map[*graph.Node]bool{}
 	for _, o := range g.Outputs {
 		needed[o.Value.Node] = true

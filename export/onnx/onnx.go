@@ -89,7 +89,7 @@ func (e *emitter) graph(name string) *onnxpb.GraphProto {
 	for _, o := range base.Outputs {
 		e.taken[o.Name] = true
 	}
-	needed := needs(base)
+	needed := export.Reachable(base)
 	for i, n := range base.Nodes {
 		if !needed[n] || n.Op.Leaf {
 			continue
@@ -106,21 +106,6 @@ func (e *emitter) graph(name string) *onnxpb.GraphProto {
 	}
 	g.Node = e.nodes
 	return g
-}
-
-func needs(g *graph.Graph) map[*graph.Node]bool {
-	needed := map[*graph.Node]bool{}
-	for _, o := range g.Outputs {
-		needed[o.Value.Node] = true
-	}
-	for i := len(g.Nodes) - 1; i >= 0; i-- {
-		if n := g.Nodes[i]; needed[n] {
-			for _, v := range n.In {
-				needed[v.Node] = true
-			}
-		}
-	}
-	return needed
 }
 
 // rename gives the tensor that a node makes the name of an output. A value that no node makes (an input, a
