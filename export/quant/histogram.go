@@ -16,18 +16,6 @@ type histogram struct {
 	total  float64
 }
 
-func (h *histogram) add(x []float32, stride int) {
-	scale := float32(0)
-	if h.hi > h.lo {
-		scale = float32(bins / (h.hi - h.lo))
-	}
-	lo := float32(h.lo)
-	for i := 0; i < len(x); i += stride {
-		h.count[min(max(int((x[i]-lo)*scale), 0), bins-1)]++
-		h.total++
-	}
-}
-
 func (h *histogram) width() float64 { return (h.hi - h.lo) / bins }
 
 // Methods lists the calibrations: the whole range; the range without the outermost values; the range of least squared
