@@ -13,7 +13,8 @@ type net struct {
 	cfg      *Config
 	dt       tensor.DType
 	training bool
-	qat      bool // quantization-aware: see qat.go
+	qat      bool                          // quantization-aware: see qat.go
+	rounded  map[*graph.Value]*graph.Value // with qat: what fakeInput made of a value
 
 	rng      *graph.Value // I64 (3); nil without dropout
 	dropouts uint32       // dropout layers so far: each draws from a key of its own

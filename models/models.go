@@ -127,7 +127,7 @@ func (m *Model) Loss(g *graph.Graph, batch int, training bool) error {
 	if batch < 1 {
 		return fmt.Errorf("%s: a batch of %d samples per lane, expected at least 1", m.Name, batch)
 	}
-	n := &net{Graph: g, cfg: &m.Config, dt: m.DType, qat: m.QAT, training: training}
+	n := &net{Graph: g, cfg: &m.Config, dt: m.DType, qat: m.QAT, rounded: map[*graph.Value]*graph.Value{}, training: training}
 	in := m.inputs(g, batch, m.Context)
 	name, shape := Labels, tensor.Shape{batch}
 	if m.arch.language {
@@ -156,7 +156,7 @@ func (m *Model) Forward(g *graph.Graph, batch, seq int) error {
 	if batch < 1 || (m.arch.language && (seq < 1 || seq > m.Context)) {
 		return fmt.Errorf("%s: forward over batch %d and %d tokens, expected at least 1 of each and at most %d tokens", m.Name, batch, seq, m.Context)
 	}
-	n := &net{Graph: g, cfg: &m.Config, dt: m.DType, qat: m.QAT}
+	n := &net{Graph: g, cfg: &m.Config, dt: m.DType, qat: m.QAT, rounded: map[*graph.Value]*graph.Value{}}
 	g.Output(Logits, m.arch.logits(n, m.inputs(g, batch, seq)))
 	return nil
 }
@@ -171,7 +171,7 @@ func (m *Model) Decode(g *graph.Graph, batch, cacheLen int) error {
 	case batch < 1 || cacheLen < 1 || cacheLen > m.Context:
 		return fmt.Errorf("%s: decoding batch %d with a cache of %d tokens, expected at least 1 of each and at most the context, %d", m.Name, batch, cacheLen, m.Context)
 	}
-	n := &net{Graph: g, cfg: &m.Config, dt: m.DType, qat: m.QAT, cache: cacheLen}
+	n := &net{Graph: g, cfg: &m.Config, dt: m.DType, qat: m.QAT, rounded: map[*graph.Value]*graph.Value{}, cache: cacheLen}
 	in := m.inputs(g, batch, 1)
 	n.pos = g.Input(Position, tensor.I32)
 	g.Output(Logits, m.arch.logits(n, in))

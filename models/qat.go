@@ -7,7 +7,8 @@ import "ringo/runtime/graph"
 // where int8 loses little. Ranges of inputs are those of the batch while training; their running averages, states
 // input_min and input_max of the layer, hold in evaluation and become the ranges of the export. Weights are rounded per
 // output channel to their largest magnitude; batch norm, folded into a convolution, scales a channel's weights and
-// their step alike, so folding first or last gives the same rounding.
+// their step alike, so folding first or last gives the same rounding. Not rounded in training: the results of convolutions
+// that are added to a shortcut, whose ranges the export calibrates.
 
 // rangeMomentum is the weight of a batch in the running averages: some tens of batches count.
 const rangeMomentum = 0.05
@@ -26,11 +27,28 @@ func (n *net) Conv2D(x, w, bias *graph.Value, a graph.Conv2D) *graph.Value {
 	return n.Graph.Conv2D(n.fakeInput(x), n.fakeWeight(w, 0), bias, a)
 }
 
-// fakeInput rounds an activation, per tensor; without QAT it is x.
+// fakeInput rounds an activation, per tensor; without QAT it is x. Layers that read one value share its rounding and its
+// range, as in the export, where a tensor is quantized once; the states are those of the first of them.
 func (n *net) fakeInput(x *graph.Value) *graph.Value {
 	if !n.qat {
 		return x
 	}
+	if n.rounded[x] == nil {
+		n.rounded[x] = n.fake(x)
+	}
+	return n.rounded[x]
+}
+
+// asRounded is x as the layers before have rounded it, or x itself: what a shortcut reads, as it does in the export.
+func (n *net) asRounded(x *graph.Value) *graph.Value {
+	if y := n.rounded[x]; y != nil {
+		return y
+	}
+	return x
+}
+
+// fake adds the states of a range and the rounding to it.
+func (n *net) fake(x *graph.Value) *graph.Value {
 	lo := n.State("input_min", n.dt, graph.Constant(0), 1)
 	hi := n.State("input_max", n.dt, graph.Constant(0), 1)
 	if n.training {

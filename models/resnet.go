@@ -77,14 +77,15 @@ func resnetLogits(n *net, in samples) *graph.Value {
 func (n *net) basicBlock(x *graph.Value, out, stride int, project bool) *graph.Value {
 	y := n.Relu(n.batchNorm("bn1", n.conv("conv1", x, out, 3, stride, 1, false, heNormal)))
 	y = n.batchNorm("bn2", n.conv("conv2", y, out, 3, 1, 1, false, heNormal))
+	shortcut := n.asRounded(x)
 	if stride != 1 || x.Shape[1] != out {
 		if project {
-			x = n.batchNorm("downsample.1", n.conv("downsample.0", x, out, 1, stride, 0, false, heNormal))
+			shortcut = n.batchNorm("downsample.1", n.conv("downsample.0", x, out, 1, stride, 0, false, heNormal))
 		} else {
-			x = n.padShortcut(x, out, stride)
+			shortcut = n.padShortcut(shortcut, out, stride)
 		}
 	}
-	return n.Relu(n.Add(x, y))
+	return n.Relu(n.Add(shortcut, y))
 }
 
 // padShortcut takes every stride-th pixel and appends zero channels, (B,I,H,W) → (B,O,⌈H/stride⌉,⌈W/stride⌉).
