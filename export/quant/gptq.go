@@ -16,7 +16,7 @@ import (
 // with more round to nearest.
 const gptqMost = 4096
 
-// gptqPatches bounds the patches of images that second moments are estimated from.
+// gptqPatches bounds the patches of images that second moments are estimated from, spread over all images of the sample.
 const gptqPatches = 4096
 
 // gptq returns the rounding of Frantar et al. 2023 (algorithm 1): inputs of a layer are rounded one after the other, and
@@ -76,10 +76,16 @@ func inputRows(sample *tensor.Tensor, n *graph.Node, k int) []float64 {
 	if err != nil {
 		return nil
 	}
-	count := min(xs[0]*y[2]*y[3], gptqPatches)
+	total := xs[0] * y[2] * y[3]
+	count := min(total, gptqPatches)
+	stride := total / max(1, count)
+	for gcd(stride, total) != 1 { // else some columns or rows of the images would never be met
+		stride++
+	}
 	out := make([]float64, count*k)
 	for p := range count {
-		col, row, img := p%y[3], p/y[3]%y[2], p/(y[2]*y[3])
+		at := p * stride % total
+		col, row, img := at%y[3], at/y[3]%y[2], at/(y[2]*y[3])
 		for t := range k {
 			v, r, c := t%w[3], t/w[3]%w[2], t/(w[3]*w[2])
 			h, q := row*a.Stride[0]+r*a.Dilation[0]-a.Pad[0], col*a.Stride[1]+v*a.Dilation[1]-a.Pad[1]

@@ -56,6 +56,49 @@ func TestGPTQOnCorrelatedInputs(t *testing.T) {
 	require.Less(t, wrong(q), 0.3*wrong(roundWeight(w, 0, scales)))
 }
 
+// The patches that second moments come from lie in all images of a sample, in every row and column.
+func TestPatchesOfAllImages(t *testing.T) {
+	t.Parallel()
+	const images, size = 64, 28 // 50,176 patches of 1×1, of which gptqPatches are taken
+	x := tensor.New(tensor.F32, images, 1, size, size)
+	for i := range tensor.Data[float32](x) {
+		tensor.Data[float32](x)[i] = float32(i)
+	}
+	var layer *graph.Node
+	_, err := graph.Build(func(g *graph.Graph) {
+		w := g.Param(graph.Leaf{Name: "w", Type: graph.Type{DType: tensor.F32, Shape: tensor.Shape{4, 1, 1, 1}}})
+		layer = g.Conv2D(g.Input("x", tensor.F32, images, 1, size, size), w, nil, graph.Conv2D{}).Node
+	})
+	require.NoError(t, err)
+	rows := inputRows(x, layer, 1)
+	require.Len(t, rows, gptqPatches)
+	at, image, row, col := map[int]bool{}, map[int]bool{}, map[int]bool{}, map[int]bool{}
+	for _, v := range rows {
+		i := int(v)
+		at[i], image[i/size/size], row[i/size%size], col[i%size] = true, true, true, true
+	}
+	require.Len(t, at, gptqPatches, "none twice")
+	require.Len(t, image, images)
+	require.Len(t, row, size)
+	require.Len(t, col, size)
+}
+
+// The sample grows by whole rows over all batches until its room is used up.
+func TestSampleGrowsOverBatches(t *testing.T) {
+	t.Parallel()
+	x, want := &observed{room: 20}, []float32(nil)
+	for batch := range 4 {
+		v := tensor.New(tensor.F32, 2, 3)
+		for i := range tensor.Data[float32](v) {
+			tensor.Data[float32](v)[i] = float32(10*batch + i)
+		}
+		require.NoError(t, x.limit(tensor.Data[float32](v), v, Layer{Op: "matmul"}))
+		want = append(want, tensor.Data[float32](v)...)
+	}
+	require.Equal(t, tensor.Shape{6, 3}, x.sample.Shape, "20 numbers are 6 rows of 3")
+	require.Equal(t, want[:18], tensor.Data[float32](x.sample))
+}
+
 // The zero point of a range is exact: 0 comes back as 0, and the ends lie within one step.
 func TestRangeQuantizer(t *testing.T) {
 	t.Parallel()
