@@ -3,6 +3,7 @@ package kernels
 import (
 	"fmt"
 	"runtime"
+	"unsafe"
 
 	"ringo/runtime/backend"
 	"ringo/runtime/graph"
@@ -133,6 +134,7 @@ type exec struct {
 	outs    [][]View
 	partial []partial
 	grad    View
+	consts  *constants
 }
 
 // Compile binds every instruction to its memory.
@@ -145,7 +147,7 @@ func (c *CPU) Compile(p *plan.Program, s backend.Store) (backend.Executable, err
 	if err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
-	e := &exec{p: p, store: st}
+	e := &exec{p: p, store: st, consts: pin(p)}
 	e.mem[plan.Persist] = persist
 	if err := e.allocate(c.memory); err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
@@ -202,6 +204,20 @@ func (e *exec) view(r plan.Ref) View {
 	return View{r.Type, e.mem[b.Region][b.Offset : b.Offset+n : b.Offset+n]}
 }
 
+// constants keeps a program's constants from moving: kernels hold pointers to them.
+type constants struct{ pins runtime.Pinner }
+
+func pin(p *plan.Program) *constants {
+	c := &constants{}
+	for _, t := range p.Consts {
+		if b := t.Bytes(); len(b) > 0 {
+			c.pins.Pin(unsafe.SliceData(b))
+		}
+	}
+	runtime.SetFinalizer(c, func(c *constants) { c.pins.Unpin() }) // of programs that nobody closed
+	return c
+}
+
 func (e *exec) Program() *plan.Program { return e.p }
 
 func (e *exec) Feed(name string, raw []byte) error {
@@ -249,6 +265,7 @@ func (e *exec) Instruction(i, out int) ([]byte, error) {
 }
 
 func (e *exec) Close() error {
+	e.consts.pins.Unpin()
 	if err := e.freeShared(); err != nil {
 		return err
 	}

@@ -118,6 +118,18 @@ func TestModels(t *testing.T) {
 	}
 }
 
+// TestRunWithoutFolding: kernels take all their constants, small ones too, from where they lie.
+func TestRunWithoutFolding(t *testing.T) {
+	t.Parallel()
+	m, w := exporttest.Random(t, exporttest.Configs["resnet20"], 5)
+	in, want := exporttest.Run(t, m, w, 2, 1)
+	g, err := export.Forward(m, w).Build(2, 1)
+	require.NoError(t, err)
+	got, err := quant.Run(cpu(t), g, w, in)
+	require.NoError(t, err)
+	require.InDeltaSlice(t, want.Float64s(), got[models.Logits].Float64s(), 1e-5)
+}
+
 // runtimeAgrees compares logits with ONNX Runtime's.
 func runtimeAgrees(t *testing.T, m *models.Model, q *quant.Model, ops []string) {
 	t.Helper()
