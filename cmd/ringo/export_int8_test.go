@@ -113,12 +113,12 @@ optim: {name: adamw, lr: 2e-2}
 	hard := uneven(t, run)
 	to := filepath.Join(dir, "m.safetensors")
 	args := []string{"export", "--checkpoint", hard, "--format", "ringo", "--int8", "--out", to, "--max-drop", "1", "--device", "cpu"}
-	code, text, errs := ringo(t, args...)
+	code, _, errs = ringo(t, args...)
 	require.Equal(t, exitFailed, code, errs)
 	require.Contains(t, errs, "keep layers in float")
 	require.NoFileExists(t, to)
 
-	code, text, errs = ringo(t, append(args, "--keep-float", "auto")...)
+	code, text, errs := ringo(t, append(args, "--keep-float", "auto")...)
 	require.Zero(t, code, errs)
 	require.Regexp(t, `2\.weight .* kept in float`, text)
 	require.NotRegexp(t, `0\.weight .* kept in float`, text)
