@@ -136,7 +136,7 @@ type Model struct {
 	Float   *export.Inference
 	Recipe  *Recipe
 	Tensors export.Tensors            // int8Name, scaleName, int32Name; SmoothQuant's norms under their own names
-	Scaled  map[string]channelScaling // SmoothQuant's changes of weights, for layers that stay float
+	scaled  map[string]channelScaling // SmoothQuant's changes of weights, for layers that stay float
 }
 
 // channelScaling multiplies slice k along an axis of a weight by scales[k].
@@ -147,7 +147,7 @@ type channelScaling struct {
 }
 
 // weights are the float weights with SmoothQuant's changes, and the tensors that take their place.
-func (m *Model) weights() export.Weights { return overlay{m.Float.Weights, m.Tensors, m.Scaled} }
+func (m *Model) weights() export.Weights { return overlay{m.Float.Weights, m.Tensors, m.scaled} }
 
 // Inference is the model in QDQ form.
 func (m *Model) Inference() *export.Inference {

@@ -87,7 +87,7 @@ func (f *floatModel) calibrate(ds data.Dataset, o Options) (_ *observations, _ *
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
-	m := &Model{Float: f.Inference, Tensors: export.Tensors{}, Scaled: map[string]channelScaling{},
+	m := &Model{Float: f.Inference, Tensors: export.Tensors{}, scaled: map[string]channelScaling{},
 		Recipe: &Recipe{Format: recipeFormat, Activation: o.Activation.String(), Layers: c.layers}}
 	if err := c.limits(); err != nil {
 		return nil, nil, err

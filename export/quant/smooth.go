@@ -105,7 +105,7 @@ func (m *Model) smoothNorm(b backend.Backend, obs *observations, s smoothing, o 
 		}
 	}
 	for j, i := range s.layers {
-		m.Scaled[m.Recipe.Layers[i].Weight] = channelScaling{behind[j].inputs, behind[j].weight.Shape, best}
+		m.scaled[m.Recipe.Layers[i].Weight] = channelScaling{behind[j].inputs, behind[j].weight.Shape, best}
 		obs.in[i].divide(best)
 	}
 	for _, name := range []string{s.gain, s.bias} {
