@@ -13,12 +13,10 @@ DEVICE void layernorm(const T *x, const T *res, const P *gain, const P *bias, T 
   int step = blockDim.x * W;
   float s = 0.f;
   for (int i = threadIdx.x * W; i < cols; i += step) {
-    float v[W], r[W];
+    float v[W];
     load_run<W>(v, x + at + i);
     if (res) {
-      load_run<W>(r, res + at + i);
-#pragma unroll
-      for (int k = 0; k < W; k++) v[k] += r[k];
+      add_run<W>(v, res + at + i);
       store_run<W>(sum + at + i, v);
       round_run<W, T>(v);
     }
@@ -79,11 +77,7 @@ DEVICE void layernorm_dx(const T *dy, const T *x, const P *gain, const float *me
     load_run<W>(g, gain + i);
 #pragma unroll
     for (int k = 0; k < W; k++) d[k] = r * (d[k] * g[k] - sw - (v[k] - m) * r * swx);
-    if (dres) {
-      load_run<W>(v, dres + at + i);
-#pragma unroll
-      for (int k = 0; k < W; k++) d[k] += v[k];
-    }
+    if (dres) add_run<W>(d, dres + at + i);
     store_run<W>(dx + at + i, d);
   }
 }

@@ -12,12 +12,10 @@ DEVICE void rmsnorm(const T *x, const T *res, const P *gain, T *sum, T *y, float
   int step = blockDim.x * W;
   float s = 0.f;
   for (int i = threadIdx.x * W; i < cols; i += step) {
-    float v[W], r[W];
+    float v[W];
     load_run<W>(v, x + at + i);
     if (res) {
-      load_run<W>(r, res + at + i);
-#pragma unroll
-      for (int k = 0; k < W; k++) v[k] += r[k];
+      add_run<W>(v, res + at + i);
       store_run<W>(sum + at + i, v);
       round_run<W, T>(v);
     }
@@ -60,11 +58,7 @@ DEVICE void rmsnorm_dx(const T *dy, const T *x, const P *gain, const float *rstd
     load_run<W>(g, gain + i);
 #pragma unroll
     for (int k = 0; k < W; k++) d[k] = r * (d[k] * g[k] - v[k] * r * s);
-    if (dres) {
-      load_run<W>(v, dres + at + i);
-#pragma unroll
-      for (int k = 0; k < W; k++) d[k] += v[k];
-    }
+    if (dres) add_run<W>(d, dres + at + i);
     store_run<W>(dx + at + i, d);
   }
 }

@@ -30,6 +30,14 @@ template <int W, class T> DEVICE void store_run(T *p, const float v[W]) {
   }
 }
 
+// add_run adds W elements from p on to v.
+template <int W, class T> DEVICE void add_run(float (&v)[W], const T *p) {
+  float x[W];
+  load_run<W>(x, p);
+#pragma unroll
+  for (int k = 0; k < W; k++) v[k] += x[k];
+}
+
 // round_run makes of v what it reads back as after it was stored.
 template <int W, class T> DEVICE void round_run(float v[W]) {
 #pragma unroll
