@@ -38,13 +38,13 @@ func (j Job) Device() string {
 	return "cpu"
 }
 
-// paddedVocab is GPT-2's vocabulary of 50257 filled up to a multiple of 64, as nanoGPT and llm.c do, and as its peers get
-// here: rows of logits then start on 16 bytes, which a GPU's products need to be fast.
-const paddedVocab = 50304
+// vocab is GPT-2's. For a GPU the planner fills rows of logits up to paddedVocab, as llm.c does; PyTorch, which does not, gets a
+// vocabulary of that size.
+const vocab, paddedVocab = 50257, 50304
 
 // jobs is the table of training workloads. B batch, T time.
 var jobs = []Job{
-	{"gpt2-124m", models.Config{Name: "gpt", Layers: 12, Heads: 12, Width: 768, Context: 64, Vocab: 50257}, 4,
+	{"gpt2-124m", models.Config{Name: "gpt", Layers: 12, Heads: 12, Width: 768, Context: 64, Vocab: vocab}, 4,
 		"GPT-2 124M, B4 T64", false},
 	{"gpt-char", models.Config{Name: "gpt", Layers: 4, Heads: 4, Width: 128, Context: 64, Vocab: 65}, 12,
 		"character GPT, 4 layers of 128, B12 T64", false},
@@ -56,9 +56,9 @@ var jobs = []Job{
 		"3×3 conv 32, 3×3 conv 64, max-pool 2, dense 128, dense 10, B64", false},
 	{"resnet20", models.Config{Name: "resnet", Layers: 20, Input: tensor.Shape{3, 32, 32}, Classes: 10}, 128,
 		"CIFAR ResNet-20, B128", false},
-	{"gpt2-124m-gpu", models.Config{Name: "gpt", Layers: 12, Heads: 12, Width: 768, Context: 1024, Vocab: paddedVocab}, 64,
+	{"gpt2-124m-gpu", models.Config{Name: "gpt", Layers: 12, Heads: 12, Width: 768, Context: 1024, Vocab: vocab}, 64,
 		"GPT-2 124M, B64 T1024", true},
-	{"gpt2-350m-gpu", models.Config{Name: "gpt", Layers: 24, Heads: 16, Width: 1024, Context: 1024, Vocab: paddedVocab}, 32,
+	{"gpt2-350m-gpu", models.Config{Name: "gpt", Layers: 24, Heads: 16, Width: 1024, Context: 1024, Vocab: vocab}, 32,
 		"GPT-2 350M, B32 T1024", true},
 	{"resnet18-gpu", models.Config{Name: "resnet", Layers: 18, Input: tensor.Shape{3, 224, 224}, Classes: 1000}, 256,
 		"ResNet-18, B256 3×224×224", true},

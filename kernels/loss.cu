@@ -4,9 +4,10 @@
 
 #define LOSS_THREADS 512
 
-// smoothing mixes the target with the uniform distribution; has_ignore says that `ignore` is a target to leave out.
+// Rows are pitch long and have cols classes; what is behind them is filler. smoothing mixes the target with the uniform
+// distribution; has_ignore says that `ignore` is a target to leave out.
 struct LossArgs {
-  int cols, ignore, has_ignore;
+  int cols, pitch, ignore, has_ignore;
   float smoothing;
 };
 
@@ -34,12 +35,17 @@ template <class I> struct LogitGrad {
   }
 };
 
+// The gradient of filler is 0: products sum over it.
+template <class T> DEVICE void clear_filler(T *row, LossArgs a) {
+  for (int i = a.cols + threadIdx.x; i < a.pitch; i += blockDim.x) row[i] = from_float<T>(0.f);
+}
+
 // One block per row: its loss, lse − (1−s)·x[target] − s·mean(x); 0 where ignored, NaN where the target is out of range.
 // lse may be null. Where dx is given it gets scale/count·(e^(x−lse) − (1−s)·onehot − s/V); dx may be x.
 template <class T, class I>
 DEVICE void loss_row(const T *x, const I *targets, const int *count, float *losses, float *lse, T *dx, float scale, LossArgs a) {
   __shared__ float scratch[MAX_WARPS];
-  int64_t n = blockIdx.x, at = n * a.cols;
+  int64_t n = blockIdx.x, at = n * a.pitch;
   const T *row = x + at;
   I t = targets[n];
   bool out = is_ignored(t, a), inside = t >= 0 && t < a.cols;
@@ -58,14 +64,16 @@ DEVICE void loss_row(const T *x, const I *targets, const int *count, float *loss
   __syncthreads(); // thread 0 has read row[t]
   LogitGrad<I> grad(t, a, scale / *count, log_sum);
   each_in_row(row, dx + at, a.cols, grad);
+  clear_filler(dx + at, a);
 }
 
 // The gradient from a saved lse: one block per row.
 template <class T, class I>
 DEVICE void loss_grad_row(const float *dloss, const T *x, const I *targets, const float *lse, const int *count, T *dx, LossArgs a) {
-  int64_t n = blockIdx.x, at = n * a.cols;
+  int64_t n = blockIdx.x, at = n * a.pitch;
   LogitGrad<I> grad(targets[n], a, *dloss / *count, lse[n]);
   each_in_row(x + at, dx + at, a.cols, grad);
+  clear_filler(dx + at, a);
 }
 
 // One block: the mean of the rows' losses, added in a fixed order. No row gives NaN.

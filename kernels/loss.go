@@ -35,10 +35,10 @@ func ignored(a graph.CrossEntropy, target float64) bool {
 // refCrossEntropy returns the mean of lse − (1−s)·logits[target] − s·mean(logits) over the rows that are not ignored,
 // and lse of every row.
 func refCrossEntropy(a graph.CrossEntropy, logits View, targets []float64) (loss float64, lse []float64) {
-	x, v := logits.Load(), logits.Shape[1]
-	count := 0
+	x, columns := logits.Load(), logits.Shape[1]
+	count, v := 0, a.Of(columns)
 	for n, t := range targets {
-		row := x[n*v : (n+1)*v]
+		row := x[n*columns:][:v]
 		lse = append(lse, logSumExp(row))
 		if ignored(a, t) {
 			continue
@@ -60,8 +60,8 @@ func refCrossEntropy(a graph.CrossEntropy, logits View, targets []float64) (loss
 
 // refCrossEntropyGrad returns dloss/count·(e^(logits−lse) − (1−s)·onehot − s/V), 0 for ignored rows.
 func refCrossEntropyGrad(a graph.CrossEntropy, dloss float64, logits View, targets, lse []float64) []float64 {
-	x, v := logits.Load(), logits.Shape[1]
-	count := 0
+	x, columns := logits.Load(), logits.Shape[1]
+	count, v := 0, a.Of(columns)
 	for _, t := range targets {
 		if !ignored(a, t) {
 			count++
@@ -69,7 +69,8 @@ func refCrossEntropyGrad(a graph.CrossEntropy, dloss float64, logits View, targe
 	}
 	scale := dloss / float64(count)
 	for n, t := range targets {
-		row := x[n*v : (n+1)*v]
+		row := x[n*columns:][:v]
+		clear(x[n*columns+v : (n+1)*columns])
 		inside := t >= 0 && int(t) < v
 		for i, z := range row {
 			switch {

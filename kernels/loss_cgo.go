@@ -10,12 +10,12 @@ import (
 	"ringo/runtime/tensor"
 )
 
-// newLoss describes logits and targets for C; nil where they are not f32 and i32.
+// newLoss describes logits and targets for C; nil where they are not f32 and i32, or not all columns are classes.
 func newLoss(c *Call, logits, targets View) *C.rg_loss {
-	if logits.DType != tensor.F32 || targets.DType != tensor.I32 || logits.Shape.Size() == 0 {
+	a := c.Attrs.(graph.CrossEntropy)
+	if logits.DType != tensor.F32 || targets.DType != tensor.I32 || logits.Shape.Size() == 0 || a.Of(logits.Shape[1]) != logits.Shape[1] {
 		return nil
 	}
-	a := c.Attrs.(graph.CrossEntropy)
 	l := &C.rg_loss{
 		logits: f32(logits), targets: (*C.int32_t)(targets.Ptr()),
 		rows: C.long(logits.Shape[0]), v: C.long(logits.Shape[1]),

@@ -11,8 +11,8 @@ const lossThreads = 512 // LOSS_THREADS of loss.cu
 
 // lossArgs is LossArgs of loss.cu.
 type lossArgs struct {
-	Cols, Ignore, HasIgnore int32
-	Smoothing               float32
+	Cols, Pitch, Ignore, HasIgnore int32
+	Smoothing                      float32
 }
 
 func init() {
@@ -31,7 +31,7 @@ func lossCall(c *DeviceCall, logits, targets DeviceView) (kinds string, a lossAr
 		return "", a, 0, c.Uncovered()
 	}
 	e := c.Attrs.(graph.CrossEntropy)
-	a = lossArgs{Cols: int32(logits.Shape[1]), Ignore: int32(e.Ignore), Smoothing: float32(e.Smoothing)}
+	a = lossArgs{Cols: int32(e.Of(logits.Shape[1])), Pitch: int32(logits.Shape[1]), Ignore: int32(e.Ignore), Smoothing: float32(e.Smoothing)}
 	if e.HasIgnore {
 		a.HasIgnore = 1
 	}

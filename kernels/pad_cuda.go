@@ -37,6 +37,13 @@ func init() {
 		if x.Shape.Size() == 0 { // nothing but border
 			return deviceFill(c, y, a.Value)
 		}
+		if before, ok := paddedRows(a, x); ok && pattern(x.DType, a.Value) == 0 {
+			c.Queue.Fill(y.Ptr, 0, before)
+			c.Queue.Copy(y.Ptr+uint64(before), x.Ptr, int64(x.Bytes()))
+			end := before + int64(x.Bytes())
+			c.Queue.Fill(y.Ptr+uint64(end), 0, int64(y.Bytes())-end)
+			return nil
+		}
 		return c.Launch(wordKernel("pad", x.DType.Size()), c.Strided(p.N, padThreads), Block(padThreads), 0, x, y, p, pattern(x.DType, a.Value))
 	})
 	registerDevice("pad_grad", func(c *DeviceCall) error {
@@ -49,8 +56,25 @@ func init() {
 		if p.N == 0 {
 			return nil
 		}
+		if before, ok := paddedRows(a.Pad, dx); ok {
+			c.Queue.Copy(dx.Ptr, dy.Ptr+uint64(before), int64(dx.Bytes()))
+			return nil
+		}
 		return c.Launch("pad_grad"+s, c.Strided(p.N, padThreads), Block(padThreads), 0, dy, dx, p)
 	})
+}
+
+// paddedRows reports whether x as a whole is a stretch of what a constant pads it to, and how many bytes come before it there.
+func paddedRows(a graph.Pad, x DeviceView) (before int64, ok bool) {
+	if a.Mode != "" && a.Mode != "constant" || len(x.Shape) == 0 || a.Before[0] < 0 || a.After[0] < 0 {
+		return 0, false
+	}
+	for d := 1; d < len(x.Shape); d++ {
+		if a.Before[d] != 0 || a.After[d] != 0 {
+			return 0, false
+		}
+	}
+	return int64(a.Before[0]) * int64(x.Bytes()) / int64(max(x.Shape[0], 1)), true
 }
 
 // paddingOf describes the padding of x; out is the tensor that is written, in the one that is read.

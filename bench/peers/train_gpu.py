@@ -63,7 +63,7 @@ def make(job):
         return Classifier(), (x, torch.randint(1000, (256,), device="cuda")), 256
     layers, heads, width, batch = {"gpt2-124m": (12, 12, 768, 64), "gpt2-350m": (24, 16, 1024, 32)}[job]
     tokens = torch.randint(50257, (batch, 1024), device="cuda")
-    # The vocabulary is a multiple of 64, as in ringo's jobs: products are faster then.
+    # The vocabulary is a multiple of 64, as ringo's planner and llm.c make of 50257: products are faster then.
     return GPT(layers, heads, width, 1024, 50304).cuda(), (tokens, tokens.roll(-1, 1)), batch * 1024
 
 

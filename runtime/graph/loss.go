@@ -13,18 +13,33 @@ type CrossEntropy struct {
 	// Ignore, where HasIgnore is set, is a target whose rows count in neither loss nor gradient.
 	Ignore    int
 	HasIgnore bool
+	// Classes, where not 0, says that only the first columns of the logits are classes: V above and below. Those behind fill
+	// rows up to a length that a device is fast with; they count in nothing and their gradient is 0.
+	Classes int
 	// Seed is d(final)/d(loss), used by "cross_entropy_fused" alone.
 	Seed float64
+}
+
+// Of returns how many classes logits of some columns have.
+func (a CrossEntropy) Of(columns int) int {
+	if a.Classes > 0 {
+		return a.Classes
+	}
+	return columns
 }
 
 // crossEntropyTypes checks logits (N,V) and targets (N), inputs x and x+1, and returns N.
 func crossEntropyTypes(n *Node, x int) (int, error) {
 	l, t := n.In[x], n.In[x+1]
-	if a := attrs[CrossEntropy](n); a.Smoothing < 0 || a.Smoothing >= 1 {
+	a := attrs[CrossEntropy](n)
+	if a.Smoothing < 0 || a.Smoothing >= 1 {
 		return 0, fmt.Errorf("label smoothing %g, expected a number of [0,1)", a.Smoothing)
 	}
 	if !l.DType.IsFloat() || len(l.Shape) != 2 || l.Shape[1] < 1 {
 		return 0, fmt.Errorf("logits are %v, expected floats of shape (N,V): reshape first", l.Type)
+	}
+	if a.Classes < 0 || a.Classes > l.Shape[1] {
+		return 0, fmt.Errorf("%d classes in logits %v, expected 1 to %d, or 0 for all", a.Classes, l.Shape, l.Shape[1])
 	}
 	if (t.DType != tensor.I32 && t.DType != tensor.I64) || len(t.Shape) != 1 || t.Shape[0] != l.Shape[0] {
 		return 0, fmt.Errorf("targets are %v, expected i32(%d), one class per row of logits %v", t.Type, l.Shape[0], l.Shape)
@@ -58,12 +73,13 @@ func init() {
 	plain := CrossEntropy{Seed: 1}
 	smooth := CrossEntropy{Smoothing: 0.1, Seed: 0.5}
 	ignore := CrossEntropy{Smoothing: 0.2, Ignore: 1, HasIgnore: true, Seed: 0.25}
+	filled := func(classes int) CrossEntropy { return CrossEntropy{Smoothing: 0.1, Classes: classes, Seed: 1} }
 	var fwd, bwd []Sample
 	for _, c := range []struct {
 		n, v int
 		a    CrossEntropy
-	}{{17, 3, plain}, {5, 65, plain}, {3, 1025, plain}, {9, 17, smooth}, {33, 4, ignore}, {2, 1, plain}} {
-		logits, targets := InRange(-4, 4, c.n, c.v), InIndex(c.v, c.n)
+	}{{17, 3, plain}, {5, 65, plain}, {3, 1025, plain}, {9, 17, smooth}, {33, 4, ignore}, {2, 1, plain}, {7, 24, filled(19)}, {3, 1088, filled(1027)}} {
+		logits, targets := InRange(-4, 4, c.n, c.v), InIndex(c.a.Of(c.v), c.n)
 		fwd = append(fwd, Sample{In: []SampleIn{logits, targets}, Attrs: c.a})
 		bwd = append(bwd, Sample{In: []SampleIn{InRange(0.5, 2), logits, targets, InRange(4, 8, c.n)}, Attrs: c.a})
 	}

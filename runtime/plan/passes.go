@@ -19,6 +19,7 @@ type pass struct {
 var passes = []pass{
 	{"storage", false, storage},
 	{"round", false, roundParams},
+	{"pad-classes", true, padClasses},
 	{"differentiate", false, differentiate},
 	{"simplify", true, simplify},
 	{"int8", true, fuseInt8},

@@ -17,6 +17,8 @@ type Options struct {
 	Storage tensor.DType
 	// FuseUpdate says that the device moves a parameter in the product that is its gradient ("matmul_adamw").
 	FuseUpdate bool
+	// PadClasses says that the device's products want rows of logits on 16 bytes.
+	PadClasses bool
 	Blocks     bool     // the device reads weights in "blocks"
 	Rounding   string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
 	Recompute  string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block

@@ -140,7 +140,7 @@ func TestDumpShowsEveryPass(t *testing.T) {
 	var names []string
 	program(t, gpt(1, 1, 8, 4, 9), 1, plan.Options{Precision: tensor.F32, Training: &plan.Training{Rule: rule},
 		Dump: func(pass string, g *graph.Graph) { names = append(names, pass) }})
-	require.Equal(t, "storage round differentiate simplify int8 recompute fuse-loss fuse-epilogue keep-slope fuse-residual simplify-again blocks prune", strings.Join(names, " "))
+	require.Equal(t, "storage round pad-classes differentiate simplify int8 recompute fuse-loss fuse-epilogue keep-slope fuse-residual simplify-again blocks prune", strings.Join(names, " "))
 }
 
 // Tensors without elements are planned like others, beside live ones.
@@ -154,4 +154,39 @@ func TestPlansEmptyTensors(t *testing.T) {
 	require.NoError(t, err)
 	_, err = plan.Compile(g, plan.Options{})
 	require.NoError(t, err)
+}
+
+// Classifiers are padded where the device asks for it, rows do not start on 16 bytes, filler is little and nothing else reads
+// the logits.
+func TestPadsClasses(t *testing.T) {
+	t.Parallel()
+	columns := func(vocab int, o plan.Options) int {
+		o.Training = &plan.Training{Rule: rule}
+		for _, in := range program(t, gpt(1, 1, 8, 4, vocab), 1, o).Instrs {
+			if in.Op.Name == "cross_entropy_fused" {
+				return in.In[0].Type.Shape[1]
+			}
+		}
+		return 0
+	}
+	asked := plan.Options{PadClasses: true}
+	half := plan.Options{PadClasses: true, Precision: tensor.BF16, Storage: tensor.BF16}
+	require.Equal(t, 50304, columns(50257, half))
+	require.Equal(t, 1027, columns(1027, plan.Options{}))
+	require.Equal(t, 1027, columns(1027, plan.Options{PadClasses: true, Disable: []string{"pad-classes"}}))
+	require.Equal(t, 1028, columns(1028, asked), "16 bytes of f32")
+	require.Equal(t, 1088, columns(1028, half))
+	require.Equal(t, 67, columns(67, asked), "filler would be much")
+	g, err := graph.Build(func(g *graph.Graph) {
+		w := g.Param(graph.Leaf{Name: "w", Type: graph.Type{DType: tensor.F32, Shape: tensor.Shape{8, 1027}}})
+		logits := g.Linear(g.Input("x", tensor.F32, 2, 8), w, nil)
+		g.Output("best", g.ArgMax(logits, -1))
+		g.Output("loss", g.CrossEntropy(logits, g.Input("y", tensor.I32, 2), graph.CrossEntropy{}))
+	})
+	require.NoError(t, err)
+	p, err := plan.Compile(g, asked)
+	require.NoError(t, err)
+	for _, in := range p.Instrs {
+		require.NotEqual(t, "pad", in.Op.Name)
+	}
 }
