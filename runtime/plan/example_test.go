@@ -39,6 +39,7 @@ func Example() {
 	// Output:
 	// storage         matmul relu add
 	// round           matmul relu add
+	// pad-classes     matmul relu add
 	// differentiate   matmul relu add
 	// simplify        matmul relu add
 	// int8            matmul relu add
