@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ringo/collective/control"
+	"ringo/internal/memory"
 	"ringo/runtime/backend"
 	"ringo/train/checkpoint"
 	"ringo/train/metrics"
@@ -95,7 +96,7 @@ func (t *Trainer) run(ctx context.Context) (Result, error) {
 	}
 }
 
-// begun writes the run's resolved configuration beside its checkpoints and emits the start event, once.
+// begun writes the run's resolved configuration beside its checkpoints, and once emits the start event and ends setting up.
 func (t *Trainer) begun() error {
 	if t.saves() {
 		text, err := t.Resolved()
@@ -113,8 +114,10 @@ func (t *Trainer) begun() error {
 		return nil
 	}
 	t.started = true
-	return t.emit(&metrics.Start{Step: t.step, Steps: t.steps, Model: t.Model.Name, Params: t.Params(),
+	err := t.emit(&metrics.Start{Step: t.step, Steps: t.steps, Model: t.Model.Name, Params: t.Params(),
 		Device: t.device.Describe(), Precision: t.cfg.Train.Precision, Data: t.train.Info().Describe})
+	memory.Settle() // steps touch most of their memory for the first time: what setting up took is not to stand beside it
+	return err
 }
 
 // logEvery is the number of steps between step events.

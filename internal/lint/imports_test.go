@@ -29,12 +29,13 @@ var rooms = map[string][]string{
 	"collective":                  {"runtime/tensor"},
 	"models":                      {"runtime/graph", "runtime/tensor"},
 	"data":                        {"runtime/tensor"},
-	"train":                       {"runtime", "models", "data", "collective", "export/safetensors", "internal/files"},
+	"train":                       {"runtime", "models", "data", "collective", "export/safetensors", "internal/files", "internal/memory"},
 	"export":                      {"runtime", "models", "data", "internal/files"},
 	"serve":                       {"export", "models", "runtime"},
 	"bench":                       {"*"},
 	"internal":                    {"*"},
 	"internal/files":              {},
+	"internal/memory":             {},
 	"cmd":                         {"*"},
 }
 

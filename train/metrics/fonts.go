@@ -1,9 +1,6 @@
 package metrics
 
 import (
-	"os"
-	"unsafe"
-
 	"codeberg.org/go-fonts/liberation/liberationmonobold"
 	"codeberg.org/go-fonts/liberation/liberationmonobolditalic"
 	"codeberg.org/go-fonts/liberation/liberationmonoitalic"
@@ -16,7 +13,8 @@ import (
 	"codeberg.org/go-fonts/liberation/liberationserifbolditalic"
 	"codeberg.org/go-fonts/liberation/liberationserifitalic"
 	"codeberg.org/go-fonts/liberation/liberationserifregular"
-	"golang.org/x/sys/unix"
+
+	"ringo/internal/memory"
 )
 
 // The fonts of plots are 5 MB of the program's file. Package plot looks into each as the process starts, and Linux maps
@@ -28,15 +26,6 @@ func init() {
 		liberationsansbold.TTF, liberationsansbolditalic.TTF, liberationsansitalic.TTF, liberationsansregular.TTF,
 		liberationserifbold.TTF, liberationserifbolditalic.TTF, liberationserifitalic.TTF, liberationserifregular.TTF,
 	} {
-		release(ttf)
-	}
-}
-
-// release gives the whole pages inside b back to the system. That it may be refused costs memory alone.
-func release(b []byte) {
-	page := os.Getpagesize()
-	skip := -int(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) & (page - 1)
-	if len(b) > skip+page {
-		_ = unix.Madvise(b[skip:skip+(len(b)-skip)&^(page-1)], unix.MADV_DONTNEED)
+		memory.Release(ttf)
 	}
 }
