@@ -123,14 +123,18 @@ func normShapes() []shape {
 // Rows longer than a block, several stretches of rows, and indices with many places.
 func rowShapes() []shape {
 	norm := graph.Norm{Eps: 1e-5}
-	long, tall := graph.In(3, 2088), graph.In(300, 264)
+	long, tall, many := graph.In(3, 2088), graph.In(300, 264), graph.In(5001, 40)
 	return []shape{
 		{"layernorm", norm, []graph.SampleIn{long, graph.In(2088), graph.In(2088)}},
 		{"add_rmsnorm", norm, []graph.SampleIn{long, long, graph.In(2088)}},
 		{"layernorm_grad", norm, []graph.SampleIn{tall, tall, graph.In(264), graph.In(300).Statistic(), graph.InRange(0.5, 2, 300).Statistic()}},
+		{"layernorm_grad", norm, []graph.SampleIn{many, many, graph.In(40), graph.In(5001).Statistic(), graph.InRange(0.5, 2, 5001).Statistic(), many}},
+		{"layernorm_grad", norm, []graph.SampleIn{long, long, graph.In(2088), graph.In(3).Statistic(), graph.InRange(0.5, 2, 3).Statistic()}},
 		{"rmsnorm_grad", norm, []graph.SampleIn{tall, tall, graph.In(264), graph.InRange(0.5, 2, 300).Statistic()}},
 		{"softmax", graph.Softmax{Axis: 1}, []graph.SampleIn{graph.In(5, 2051)}},
 		{"cross_entropy_fused", graph.CrossEntropy{Seed: 1}, []graph.SampleIn{graph.In(9, 4111), graph.InIndex(4111, 9)}},
+		{"cross_entropy_fused", graph.CrossEntropy{Seed: 1, Classes: 50257}, []graph.SampleIn{graph.In(2, 50304), graph.InIndex(50257, 2)}},
+		{"cross_entropy_fused", graph.CrossEntropy{Seed: 1}, []graph.SampleIn{graph.In(2, 120000), graph.InIndex(120000, 2)}}, // no room in shared memory
 		{"sum", graph.Reduce{Axes: []int{0}}, []graph.SampleIn{tall}},
 		{"mean", graph.Reduce{Axes: []int{0, 1}}, []graph.SampleIn{graph.In(3, 100, 264)}},
 		{"embedding_grad", graph.EmbeddingGrad{V: 3}, []graph.SampleIn{graph.In(1000, 24), graph.InIndex(3, 1000)}},

@@ -13,26 +13,24 @@ template <class T, int W> struct ColumnOf {
 };
 
 // From partial (stretches, lists, cols): a, and where there are two lists b, each (cols), gets its sums over the stretches divided
-// by `count`. A block has 32 columns; each of its eight lines adds every eighth stretch, and then the lines are added in order.
+// by `count`. A block has 32 columns of one list (blockIdx.y); each of its lines adds every 32nd stretch, then the lines are added in
+// order.
+#define JOIN_LINES 32
 template <class P> DEVICE void columns_join(const float *partial, P *a, P *b, int cols, int stretches, int lists, float count) {
-  __shared__ float part[COLUMN_LINES][COLUMN_LANES];
-  int lane = threadIdx.x % COLUMN_LANES, line = threadIdx.x / COLUMN_LANES, col = blockIdx.x * COLUMN_LANES + lane;
-  for (int l = 0; l < lists; l++) {
-    float s = 0.f;
-    if (col < cols) {
-#pragma unroll 4
-      for (int k = line; k < stretches; k += COLUMN_LINES) s += partial[((int64_t)k * lists + l) * cols + col];
-    }
-    part[line][lane] = s;
-    __syncthreads();
-    if (line == 0 && col < cols) {
-      s = 0.f;
-#pragma unroll
-      for (int k = 0; k < COLUMN_LINES; k++) s += part[k][lane];
-      (l ? b : a)[col] = from_float<P>(s / count);
-    }
-    __syncthreads();
+  __shared__ float part[JOIN_LINES][COLUMN_LANES];
+  int lane = threadIdx.x % COLUMN_LANES, line = threadIdx.x / COLUMN_LANES, col = blockIdx.x * COLUMN_LANES + lane, l = blockIdx.y;
+  float s = 0.f;
+  if (col < cols) {
+#pragma unroll 8
+    for (int k = line; k < stretches; k += JOIN_LINES) s += partial[((int64_t)k * lists + l) * cols + col];
   }
+  part[line][lane] = s;
+  __syncthreads();
+  if (line > 0 || col >= cols) return;
+  s = 0.f;
+#pragma unroll
+  for (int k = 0; k < JOIN_LINES; k++) s += part[k][lane];
+  (l ? b : a)[col] = from_float<P>(s / count);
 }
 
 #define COLUMNS(suffix, T)                                                                                             \
@@ -45,8 +43,8 @@ template <class P> DEVICE void columns_join(const float *partial, P *a, P *b, in
       column_sums<1, 1>(f, partial, rows, cols, stretch);                                                              \
     }                                                                                                                  \
   }                                                                                                                    \
-  KERNEL(columns_join_##suffix, COLUMN_THREADS, (const float *partial, T *a, T *b, int cols, int stretches, int lists, \
-                                                 float count)) {                                                       \
+  KERNEL(columns_join_##suffix, JOIN_LINES *COLUMN_LANES, (const float *partial, T *a, T *b, int cols, int stretches,   \
+                                                           int lists, float count)) {                                 \
     columns_join<T>(partial, a, b, cols, stretches, lists, count);                                                     \
   }
 COLUMNS(f32, float)

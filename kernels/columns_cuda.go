@@ -2,10 +2,11 @@
 
 package kernels
 
-// COLUMN_THREADS and COLUMN_LANES of columns.cuh.
+// COLUMN_THREADS and COLUMN_LANES of columns.cuh, JOIN_LINES of columns.cu.
 const (
 	columnThreads = 256
 	columnLanes   = 32
+	joinLines     = 32
 )
 
 // columnStretches cuts rows for sums down columns: by shape alone, so that the order of the sums is the same on every
@@ -31,7 +32,7 @@ func joinColumns(c *DeviceCall, partial uint64, a DeviceView, b uint64, cols, st
 	if !ok {
 		return c.Uncovered()
 	}
-	return c.Launch("columns_join"+s, Grid(ceilDiv(cols, columnLanes)), Block(columnThreads), 0,
+	return c.Launch("columns_join"+s, Grid(ceilDiv(cols, columnLanes), lists), Block(joinLines*columnLanes), 0,
 		partial, a, b, int32(cols), int32(stretches), int32(lists), count)
 }
 

@@ -82,6 +82,47 @@ DEVICE void layernorm_dx(const T *dy, const T *x, const P *gain, const float *me
   }
 }
 
+// All three gradients in one pass, for rows that a block holds at one pack per thread: a block takes a stretch of rows and leaves
+// its Σ dy·x̂ and Σ dy in partial (stretches, 2, cols). dx may be dy or x.
+template <class T, class P>
+DEVICE void layernorm_grad(const T *dy, const T *x, const P *gain, const float *mean, const float *rstd, const T *dres, T *dx, float *partial,
+                           int rows, int cols, int stretch) {
+  const int W = Pack<T>::n;
+  __shared__ float scratch[2 * MAX_WARPS];
+  int col = threadIdx.x * W, from = blockIdx.x * stretch, to = min(from + stretch, rows);
+  bool mine = col < cols;
+  float g[W], dgain[W], dbias[W];
+#pragma unroll
+  for (int k = 0; k < W; k++) g[k] = dgain[k] = dbias[k] = 0.f;
+  if (mine) load_run<W>(g, gain + col);
+  for (int n = from; n < to; n++) {
+    int64_t at = (int64_t)n * cols + col;
+    float d[W], v[W], r = rstd[n], m = mean[n], sw = 0.f, swx = 0.f;
+    if (mine) {
+      load_run<W>(d, dy + at);
+      load_run<W>(v, x + at);
+#pragma unroll
+      for (int k = 0; k < W; k++) {
+        v[k] = (v[k] - m) * r;
+        dgain[k] += d[k] * v[k];
+        dbias[k] += d[k];
+        d[k] *= g[k];
+        sw += d[k];
+        swx += d[k] * v[k];
+      }
+    }
+    block_sum_pair(sw, swx, scratch);
+    if (!mine) continue;
+#pragma unroll
+    for (int k = 0; k < W; k++) d[k] = r * (d[k] - sw / cols - v[k] * (swx / cols));
+    if (dres) add_run<W>(d, dres + at);
+    store_run<W>(dx + at, d);
+  }
+  if (!mine) return;
+  store_run<W>(partial + 2 * (int64_t)blockIdx.x * cols + col, dgain);
+  store_run<W>(partial + (2 * (int64_t)blockIdx.x + 1) * cols + col, dbias);
+}
+
 // Terms of dgain = Σ dy·x̂ and dbias = Σ dy.
 template <class T, int W> struct NormTerms {
   const T *dy, *x;
@@ -114,6 +155,11 @@ template <class T, int W> struct NormTerms {
       layernorm_dx<T, P, Pack<T>::n>(dy, x, gain, mean, rstd, dres, dx, cols);                                         \
     else                                                                                                               \
       layernorm_dx<T, P, 1>(dy, x, gain, mean, rstd, dres, dx, cols);                                                  \
+  }                                                                                                                    \
+  KERNEL(layernorm_grad_##suffix, NORM_THREADS, (const T *dy, const T *x, const P *gain, const float *mean,            \
+                                                 const float *rstd, const T *dres, T *dx, float *partial, int rows,    \
+                                                 int cols, int stretch)) {                                             \
+    layernorm_grad<T, P>(dy, x, gain, mean, rstd, dres, dx, partial, rows, cols, stretch);                             \
   }
 
 NORM_KERNELS(f32_f32, float, float)

@@ -59,7 +59,11 @@ func normBlock(x DeviceView, cols int) (Dim3, int32) {
 	return Block(min(normThreads, ceilDiv(ceilDiv(cols, width), warp)*warp)), packed
 }
 
-// deviceLayerNormGrad sums the parameters' gradients first: dx may take the memory of dy or x.
+// gradStretches is how many blocks share the rows of layernorm_grad: enough to fill a GPU, few to add up.
+const gradStretches = 1024
+
+// deviceLayerNormGrad goes over rows once where a block holds one at a pack per thread. Else it sums the parameters' gradients first:
+// dx may take the memory of dy or x.
 func deviceLayerNormGrad(c *DeviceCall) error {
 	dy, x, gain, mean, rstd, dres := c.In[0], c.In[1], c.In[2], c.In[3], c.In[4], Null
 	if len(c.In) == 6 {
@@ -71,6 +75,17 @@ func deviceLayerNormGrad(c *DeviceCall) error {
 	}
 	sx, _ := suffix(x.DType)
 	rows, cols := normShape(x)
+	block, packed := normBlock(x, cols)
+	if packed == 1 && int(block.X)*16/x.DType.Size() >= cols && rows > 0 {
+		stretch := max(4, ceilDiv(rows, gradStretches))
+		stretches := ceilDiv(rows, stretch)
+		partial := c.Scratch(int64(stretches) * 2 * int64(cols) * 4)
+		err := c.Launch("layernorm_grad"+s, Grid(stretches), block, 0, dy, x, gain, mean, rstd, dres, c.Out[0], partial, int32(rows), int32(cols), int32(stretch))
+		if err != nil {
+			return err
+		}
+		return joinColumns(c, partial, c.Out[1], c.Out[2].Ptr, cols, stretches, 2, 1)
+	}
 	stretches, stretch := columnStretches(rows)
 	partial := c.Scratch(int64(stretches) * 2 * int64(cols) * 4)
 	if rows > 0 {
@@ -80,7 +95,6 @@ func deviceLayerNormGrad(c *DeviceCall) error {
 		if err != nil {
 			return err
 		}
-		block, packed := normBlock(x, cols)
 		if err = c.Launch("layernorm_dx"+s, Grid(rows), block, 0, dy, x, gain, mean, rstd, dres, c.Out[0], int32(cols), packed); err != nil {
 			return err
 		}

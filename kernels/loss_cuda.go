@@ -7,7 +7,7 @@ import (
 	"ringo/runtime/tensor"
 )
 
-const lossThreads = 512 // LOSS_THREADS of loss.cu
+const lossThreads = 1024 // LOSS_THREADS of loss.cu
 
 // lossArgs is LossArgs of loss.cu.
 type lossArgs struct {
@@ -39,6 +39,20 @@ func lossCall(c *DeviceCall, logits, targets DeviceView) (kinds string, a lossAr
 	return s + index, a, count, c.Launch("loss_count"+index, Grid(1), Block(lossThreads), 0, targets, count, int32(logits.Shape[0]), a)
 }
 
+// lossBlock is the block for a row of logits: a pack per thread at least.
+func lossBlock(logits DeviceView) Dim3 {
+	return rowThreads(ceilDiv(logits.Shape[1], 16/logits.DType.Size()), lossThreads)
+}
+
+// lossStage is the shared memory for a row of whole packs, 0 where it does not fit beside the block's own.
+func lossStage(c *DeviceCall, logits DeviceView) int {
+	const own = 1024
+	if bytes := logits.Shape[1] * logits.DType.Size(); bytes%16 == 0 && bytes <= c.Device.Shared-own {
+		return bytes
+	}
+	return 0
+}
+
 // deviceLoss launches the loss, with lse or the gradient where their addresses are given.
 func deviceLoss(c *DeviceCall, lse, dx uint64, scale float32) error {
 	logits, targets := c.In[0], c.In[1]
@@ -49,7 +63,8 @@ func deviceLoss(c *DeviceCall, lse, dx uint64, scale float32) error {
 	rows := logits.Shape[0]
 	losses := c.Scratch(int64(max(rows, 1)) * 4)
 	if rows > 0 {
-		err = c.Launch("cross_entropy"+kinds, Grid(rows), rowThreads(logits.Shape[1], lossThreads), 0, logits, targets, count, losses, lse, dx, scale, a)
+		shared := lossStage(c, logits)
+		err = c.Launch("cross_entropy"+kinds, Grid(rows), lossBlock(logits), shared, logits, targets, count, losses, lse, dx, scale, a, truth32(shared > 0))
 		if err != nil {
 			return err
 		}
@@ -66,6 +81,6 @@ func deviceLossGrad(c *DeviceCall) error {
 	if err != nil || logits.Shape[0] == 0 {
 		return err
 	}
-	return c.Launch("cross_entropy_grad"+kinds, Grid(logits.Shape[0]), rowThreads(logits.Shape[1], lossThreads), 0,
+	return c.Launch("cross_entropy_grad"+kinds, Grid(logits.Shape[0]), lossBlock(logits), 0,
 		dloss, logits, targets, lse, count, c.Out[0], a)
 }

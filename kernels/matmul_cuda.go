@@ -200,7 +200,10 @@ func libraryProduct(c *DeviceCall, p deviceProduct) (bool, error) {
 		return c.Queue.Gemm(&g), nil
 	case end.Residual != Null && end.Act == 0 && end.Pre == Null && end.Kept == Null:
 		g.Add, g.Beta = end.Residual, end.Beta
-		return c.Queue.Gemm(&g), nil
+		if c.Queue.Gemm(&g) {
+			return true, nil
+		}
+		g.Add, g.Beta = Null, 0 // the sum follows
 	case end.Pre != Null && end.ActGrad == deviceActivation["gelu_tanh"] && end.Act == 0 && end.Bias == Null && end.Residual == Null && end.Kept == Null:
 		g.DGelu, g.Aux = true, end.Pre
 		if c.Queue.Gemm(&g) {
@@ -209,8 +212,12 @@ func libraryProduct(c *DeviceCall, p deviceProduct) (bool, error) {
 		g.DGelu, g.Aux = false, Null // the derivative follows
 	case plain && end.Act == deviceActivation["gelu_tanh"] && end.Slope == 0:
 		g.Gelu, g.Aux = true, end.Kept
-		return c.Queue.Gemm(&g), nil
-	case end.Kept != Null: // the sums with bias are wanted anyway: the rest starts from them
+		if c.Queue.Gemm(&g) {
+			return true, nil
+		}
+		g.Gelu, g.Aux = false, Null // the activation follows
+	}
+	if end.Kept != Null { // the sums with bias are wanted anyway: the rest starts from them
 		g.C = end.Kept
 	}
 	if !c.Queue.Gemm(&g) {

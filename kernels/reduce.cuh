@@ -36,6 +36,19 @@ template <class Op> DEVICE float block_reduce(float v, float *scratch) {
   return v;
 }
 
+// block_sum_pair gives every thread both sums over the block, at the price of one; scratch is 2·MAX_WARPS floats, free again on return.
+DEVICE void block_sum_pair(float &a, float &b, float *scratch) {
+  int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
+  a = warp_reduce<Sum>(a);
+  b = warp_reduce<Sum>(b);
+  if (warps == 1) return;
+  if (lane == 0) scratch[warp] = a, scratch[MAX_WARPS + warp] = b;
+  __syncthreads();
+  a = warp_reduce<Sum>(lane < warps ? scratch[lane] : 0.f);
+  b = warp_reduce<Sum>(lane < warps ? scratch[MAX_WARPS + lane] : 0.f);
+  __syncthreads();
+}
+
 DEVICE float warp_sum(float v) { return warp_reduce<Sum>(v); }
 DEVICE float warp_max(float v) { return warp_reduce<Max>(v); }
 DEVICE float block_sum(float v, float *scratch) { return block_reduce<Sum>(v, scratch); }

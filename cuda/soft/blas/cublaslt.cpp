@@ -131,7 +131,7 @@ static int check(const Desc *d, const Layout *a, const Layout *b, const Layout *
   int64_t epilogue = d->get(EPILOGUE, 1);
   if ((epilogue & 128) && (d->get(AUX_LD) % 8 || d->get(AUX_LD) < m)) return NOT_SUPPORTED;
   if ((epilogue & 4) && !d->get(BIAS)) return INVALID;
-  if ((epilogue & 128) && c->get(BATCH, 1) > 1 && !d->get(AUX_STEP)) return INVALID;
+  if ((epilogue & 128) && c->get(BATCH, 1) > 1 && (!d->get(AUX_STEP) || d->get(AUX_STEP) % 8)) return NOT_SUPPORTED;
   if ((epilogue & 64) && (epilogue & (4 | 32))) return NOT_SUPPORTED;
   return OK;
 }
@@ -147,9 +147,9 @@ API int cublasLtMatmulAlgoGetHeuristic(void *, void *d, void *a, void *b, void *
 }
 
 API int cublasLtMatmul(void *, void *d, const void *alpha, const void *pa, void *a, const void *pb, void *b, const void *beta,
-                       const void *pc, void *c, void *pd, void *, const uint64_t *algo, void *, size_t, void *stream) {
+                       const void *pc, void *c, void *pd, void *, const uint64_t *algo, void *workspace, size_t, void *stream) {
   if (int r = check((Desc *)d, (Layout *)a, (Layout *)b, (Layout *)c)) return r;
-  if (algo[0] != 1 && algo[0] != 2) return INVALID;
+  if ((algo[0] != 1 && algo[0] != 2) || (uint64_t)workspace % 256) return INVALID;
   static std::vector<Product *> kept; // a graph may run a product any number of times
   kept.push_back(new Product{*(Desc *)d, *(Layout *)a, *(Layout *)b, *(Layout *)c, *(const float *)alpha, *(const float *)beta, pa, pb, pc, pd});
   return cuLaunchHostFunc(stream, compute, kept.back()) ? INVALID : OK;
