@@ -1,13 +1,13 @@
 package data
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"path/filepath"
 
+	"ringo/internal/files"
 	"ringo/runtime/tensor"
 )
 
@@ -33,57 +33,33 @@ func Prepare(cfg Config, dir string) (Config, error) {
 	if info.Vocab > 1<<16 {
 		out.DType = "uint32"
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return Config{}, err
 	}
-	for name, ds := range map[string]Dataset{"train.bin": train, "val.bin": valid} {
-		if err := writeTokens(filepath.Join(dir, name), ds, out.DType == "uint32"); err != nil {
-			return Config{}, err
-		}
+	put := binary.LittleEndian.AppendUint32
+	if out.DType == "uint16" {
+		put = func(b []byte, id uint32) []byte { return binary.LittleEndian.AppendUint16(b, uint16(id)) }
 	}
-	return out, nil
+	part := func(name string, ds Dataset) files.Part {
+		return files.Part{Name: name, Write: func(w io.Writer) error { return writeTokens(w, ds, put) }}
+	}
+	return out, files.Write(files.OS{}, dir, part("train.bin", train), part("val.bin", valid))
 }
 
-// writeTokens stores the stream of a set opened with a context of one token: sample i holds token i, and
-// the last target is the last token. The file gets its name when it is whole.
-func writeTokens(path string, ds Dataset, wide bool) (err error) {
-	part := path + ".part"
-	f, err := os.Create(part)
-	if err != nil {
+// writeTokens writes the stream of a set opened with a context of one token: sample i holds token i, and the last target is the last
+// token. put appends an id to bytes. w gathers small writes.
+func writeTokens(w io.Writer, ds Dataset, put func(b []byte, id uint32) []byte) error {
+	fields := newBuffers(ds.Fields())
+	var id []byte
+	write := func(field []byte) error {
+		id = put(id[:0], uint32(tensor.View[int32](field)[0]))
+		_, err := w.Write(id)
 		return err
 	}
-	defer func() {
-		if err != nil {
-			f.Close() // the first error is the one to tell
-			os.Remove(part)
-		}
-	}()
-	w := bufio.NewWriterSize(f, 1<<20)
-	buf := newBuffers(ds.Fields())
-	put := func(raw []byte) {
-		id := uint32(tensor.View[int32](raw)[0])
-		if wide {
-			_, err = w.Write(binary.LittleEndian.AppendUint32(w.AvailableBuffer(), id))
-		} else {
-			_, err = w.Write(binary.LittleEndian.AppendUint16(w.AvailableBuffer(), uint16(id)))
+	for i := range ds.Len() {
+		if err := errors.Join(ds.Read(i, nil, fields), write(fields[0])); err != nil {
+			return err
 		}
 	}
-	for i := 0; i < ds.Len() && err == nil; i++ {
-		if err = ds.Read(i, nil, buf); err == nil {
-			put(buf[0])
-		}
-	}
-	if err == nil {
-		put(buf[1])
-	}
-	if err == nil {
-		err = errors.Join(w.Flush(), f.Sync())
-	}
-	if err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(part, path)
+	return write(fields[1])
 }

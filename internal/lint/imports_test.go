@@ -28,7 +28,7 @@ var rooms = map[string][]string{
 	"cuda":                        {"runtime", "kernels"},
 	"collective":                  {"runtime/tensor"},
 	"models":                      {"runtime/graph", "runtime/tensor"},
-	"data":                        {"runtime/tensor"},
+	"data":                        {"runtime/tensor", "internal/files"},
 	"train":                       {"runtime", "models", "data", "collective", "export/safetensors", "internal/files", "internal/memory"},
 	"export":                      {"runtime", "models", "data", "internal/files"},
 	"serve":                       {"export", "models", "runtime"},
