@@ -75,10 +75,10 @@ func columnsOf(declared []string) ([]Column, error) {
 	for _, d := range declared {
 		name, kind, has := strings.Cut(d, ":")
 		if has && kind != ColumnNumeric && kind != ColumnCategory && kind != ColumnIgnore {
-			return nil, fmt.Errorf("data.columns %q: kind %q is unknown, expected numeric, category or ignore", d, kind)
+			return nil, &KeyError{"data.columns", fmt.Sprintf("%q: kind %q is unknown, expected numeric, category or ignore", d, kind)}
 		}
 		if name == "" || slices.ContainsFunc(out, func(c Column) bool { return c.Name == name }) {
-			return nil, fmt.Errorf("data.columns %q: every column needs a name of its own", d)
+			return nil, &KeyError{"data.columns", fmt.Sprintf("%q: every column needs a name of its own", d)}
 		}
 		out = append(out, Column{Name: name, Kind: kind})
 	}
@@ -166,7 +166,7 @@ func mergeHeader(path string, header []string, declared []Column) ([]Column, err
 
 func missingColumn(key, name, path string, columns []Column) error {
 	s := Schema{Columns: columns}
-	return fmt.Errorf("%s: column %q is not in %s, which has %s", key, name, path, strings.Join(s.names(), ", "))
+	return &KeyError{key, fmt.Sprintf("column %q is not in %s, which has %s", name, path, strings.Join(s.names(), ", "))}
 }
 
 // split cuts off the tail for validation.

@@ -5,6 +5,7 @@
 package data
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -77,19 +78,29 @@ type ImageSpec struct {
 	Mean, Std               []float32
 }
 
+// KeyError says that a key of the configuration has a value that the data show to be impossible, such as a column that a table does
+// not have.
+type KeyError struct {
+	Key string // data.target
+	Msg string
+}
+
+func (e *KeyError) Error() string { return e.Key + ": " + e.Msg }
+
 // Open opens the training and the validation set that cfg names. Both have the same fields and the same
 // preparation (vocabulary, normalisation), which is learnt from the training part, save for the
-// character vocabulary, which covers the whole text. Errors are one sentence for the user.
+// character vocabulary, which covers the whole text. Errors are one sentence for the user, a *KeyError where a key is to blame.
 func Open(cfg Config) (train, valid Dataset, err error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, nil, err
 	}
 	train, valid, err = sourceNamed(cfg.Source).open(cfg)
-	if err != nil {
-		return nil, nil, fmt.Errorf("data source %s: %w", cfg.Source, err)
+	var wrong *KeyError
+	if err != nil && !errors.As(err, &wrong) {
+		err = fmt.Errorf("data source %s: %w", cfg.Source, err)
 	}
-	return train, valid, nil
+	return train, valid, err
 }
 
 // Close releases the files that a data set may hold open.

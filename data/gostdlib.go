@@ -91,7 +91,7 @@ func goRoot(path string) (string, error) {
 		if is(path) {
 			return path, nil
 		}
-		return "", fmt.Errorf("data.path %s: has no src/fmt folder; give the folder that `go env GOROOT` prints", path)
+		return "", &KeyError{"data.path", fmt.Sprintf("%s has no src/fmt folder; give the folder that `go env GOROOT` prints", path)}
 	}
 	for _, root := range []func() string{
 		func() string { return os.Getenv("GOROOT") },

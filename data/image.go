@@ -91,7 +91,7 @@ func (p pixels) spec(mean, std []float64) (*ImageSpec, error) {
 		Mean: make([]float32, p.channels), Std: make([]float32, p.channels)}
 	if len(mean) != 0 || len(std) != 0 {
 		if len(mean) != p.channels || len(std) != p.channels {
-			return nil, fmt.Errorf("data.mean has %d values and data.std %d, the images have %d channels", len(mean), len(std), p.channels)
+			return nil, &KeyError{"data.mean", fmt.Sprintf("%d values here and %d in data.std, the images have %d channels", len(mean), len(std), p.channels)}
 		}
 		for c := range mean {
 			s.Mean[c], s.Std[c] = float32(mean[c]), float32(std[c])

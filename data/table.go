@@ -39,10 +39,10 @@ func fitSchema(cfg Config, columns []Column, f *csvFile) (*Schema, error) {
 			c.fitCategory(f, i)
 		case ColumnIgnore:
 			if i == s.Target {
-				err = fmt.Errorf("data.target: column %q cannot be of kind ignore", c.Name)
+				err = &KeyError{"data.target", fmt.Sprintf("column %q cannot be of kind ignore", c.Name)}
 			}
 		default:
-			err = fmt.Errorf("data.target: kind %q is unknown, expected numeric or category", c.Kind)
+			err = &KeyError{"data.target", fmt.Sprintf("kind %q is unknown, expected numeric or category", c.Kind)}
 		}
 		if err != nil {
 			return nil, err

@@ -178,6 +178,13 @@ func TestPreparedTextIsTheSame(t *testing.T) {
 		}
 	}
 	require.Equal(t, "byte", c.Info().Tokenizer.Name())
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "val.bin"), 0o777))
+	_, err = Prepare(cfg, dir)
+	require.ErrorContains(t, err, "val.bin is a folder, expected a file's name")
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, left, 1, "train.bin appears with val.bin or not at all")
 	_, err = Prepare(Config{Source: "synthetic", Shape: []int{1, 2, 2}}, t.TempDir())
 	require.ErrorContains(t, err, "only texts can be prepared")
 }

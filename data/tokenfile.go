@@ -40,7 +40,7 @@ func openTokens(cfg Config) (train, valid Dataset, err error) {
 		info.Vocab = max(cfg.Vocab, info.Tokenizer.Vocab())
 	}
 	if info.Vocab == 0 {
-		return nil, nil, errors.New("data.vocab: missing; give the number of ids, or the tokenizer that made the file")
+		return nil, nil, &KeyError{"data.vocab", "missing; give the number of ids, or the tokenizer that made the file"}
 	}
 	trainFiles, validFiles, err := tokenPaths(cfg)
 	if err != nil {

@@ -92,7 +92,7 @@ func New(cfg *config.Config, o Options) (_ *Trainer, err error) {
 			err = errors.Join(err, t.Close())
 		}
 	}()
-	if t.train, t.valid, err = data.Open(cfg.Data); err != nil {
+	if t.train, t.valid, err = cfg.OpenData(); err != nil {
 		return nil, err
 	}
 	if t.Model, err = fit(cfg.Model, t.train); err != nil {

@@ -66,7 +66,7 @@ func (c *prepareCmd) Run(e *env) error {
 	}
 	out, err := data.Prepare(cfg.Data, c.Out)
 	if err != nil {
-		return err
+		return cfg.LocateData(err)
 	}
 	fmt.Fprintf(e.out, "data: {source: %s, path: %s, vocab: %d, dtype: %s", out.Source, out.Path, out.Vocab, out.DType)
 	if out.Tokenizer != "" {
@@ -86,7 +86,7 @@ func (c *inspectCmd) Run(e *env) (err error) {
 	if err != nil {
 		return usage{err}
 	}
-	learn, valid, err := data.Open(cfg.Data)
+	learn, valid, err := cfg.OpenData()
 	if err != nil {
 		return err
 	}

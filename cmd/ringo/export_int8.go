@@ -32,7 +32,7 @@ const (
 // int8Flags belong to an integer export; the gate compares it with the float model before anything is written.
 type int8Flags struct {
 	Int8               bool     `name:"int8" help:"Quantize to int8, as onnx or ringo: calibrate, compare with float on the validation set, write only what passes."`
-	MaxDrop            float64  `default:"-1" placeholder:"X" help:"Most that may be lost: points of accuracy (0.5 unless given) or percent of perplexity (1)."`
+	MaxDrop            *float64 `placeholder:"X" help:"Most that may be lost: points of accuracy (0.5 unless given) or percent of perplexity (1)."`
 	Force              bool     `help:"Write the model even if it loses more."`
 	KeepFloat          string   `placeholder:"auto|LAYER,…" help:"Layers that stay in float, by weight; auto keeps the worst until the model passes."`
 	Calibrate          string   `default:"auto" placeholder:"METHOD" help:"minmax, percentile, mse or entropy; auto chooses per layer by measured error."`
@@ -74,6 +74,9 @@ func (c *exportCmd) exportInt8(e *env, begin time.Time) (err error) {
 		if err := natural("--batches", *c.Batches); err != nil {
 			return err
 		}
+	}
+	if d := c.MaxDrop; d != nil && !(*d >= 0) {
+		return usage{fmt.Errorf("--max-drop %g: expected 0 or more", *d)}
 	}
 	s, saved, closeSource, err := openSource(c.Checkpoint)
 	if err != nil {
@@ -125,9 +128,9 @@ const (
 )
 
 func (f int8Flags) gate(m *models.Model) quant.Gate {
-	g := quant.Gate{MaxDrop: f.MaxDrop, KeepAuto: f.KeepFloat == "auto", Rows: 64}
-	if g.MaxDrop < 0 {
-		g.MaxDrop = quant.DefaultMaxDrop(m.Language())
+	g := quant.Gate{MaxDrop: quant.DefaultMaxDrop(m.Language()), KeepAuto: f.KeepFloat == "auto", Rows: 64}
+	if f.MaxDrop != nil {
+		g.MaxDrop = *f.MaxDrop
 	}
 	if m.Language() {
 		g.Rows = max(1, min(evalRows, 4096/m.Context, evalBytes/(4*m.Vocab*m.Context)))
@@ -148,7 +151,7 @@ func (c *exportCmd) dataOf(saved *train.Saved) (run string, learn, valid data.Da
 	if err != nil {
 		return "", nil, nil, err
 	}
-	learn, valid, err = data.Open(cfg.Data)
+	learn, valid, err = cfg.OpenData()
 	if err != nil {
 		return "", nil, nil, fmt.Errorf("int8: no calibration data: %w", err)
 	}
@@ -230,7 +233,7 @@ func (c *evalCmd) evalInt8(e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	learn, valid, err := data.Open(cfg.Data)
+	learn, valid, err := cfg.OpenData()
 	if err != nil {
 		return err
 	}

@@ -150,6 +150,8 @@ func TestWrongInput(t *testing.T) {
 	dir := t.TempDir()
 	good := write(t, dir, "good.yaml", mlp)
 	nan := write(t, dir, "nan.yaml", strings.Replace(mlp, "name: adamw, lr: 1e-2", "name: sgd, lr: 1e38", 1))
+	table := write(t, dir, "t.csv", "a,b\n1,x\n2,y\n3,x\n")
+	column := write(t, dir, "column.yaml", "model: {name: mlp, sizes: [4]}\ndata:\n  source: csv\n  path: "+table+"\n  target: c\ntrain: {steps: 1}\n")
 	typo := write(t, dir, "typo.yaml", "train:\n  stesp: 5\n")
 	out := filepath.Join(dir, "out")
 	for _, c := range []struct {
@@ -166,10 +168,14 @@ func TestWrongInput(t *testing.T) {
 		{2, "--device abacus", []string{"train", "-c", good, "--device", "abacus"}},
 		{2, "--threads -1", []string{"train", "-c", good, "--threads=-1"}},
 		{2, "model.classes", []string{"train", "-c", good, "--set", "model.classes=2"}},
+		{2, "column.yaml:5: data.target: column \"c\" is not in " + table + ", which has a, b\n", []string{"train", "-c", column}},
+		{2, ">  5 |   target: c\n                 ^", []string{"data", "inspect", "-c", column}},
+		{2, "--set data.columns=[a, z]: data.columns: column \"z\" is not in", []string{"train", "-c", column, "--set", "data.columns=[a, z]", "--set", "data.target=a"}},
 		{2, "nothing to resume", []string{"train", "-c", good, "--out", out, "--resume"}},
 		{1, "nowhere", []string{"train", "-c", good, "--set", "data.source=text", "--set", "data.path=/nowhere", "--set", "data.context=4"}},
 		{1, "the first tensor that is not finite", []string{"train", "-c", nan, "--out", filepath.Join(dir, "nan")}},
 		{1, "no such file", []string{"eval", "--checkpoint", filepath.Join(dir, "none")}},
+		{2, "--max-drop -1: expected 0 or more", []string{"export", "--checkpoint", dir, "--format", "onnx", "--int8", "--out", out, "--max-drop=-1"}},
 		{2, "--temperature", []string{"generate", "--checkpoint", dir, "--temperature=-1"}},
 		{1, "unknown, expected one of", []string{"data", "fetch", "nothing"}},
 		{2, "unknown", []string{"bench", "nothing"}},

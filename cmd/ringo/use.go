@@ -40,7 +40,7 @@ func (c *evalCmd) Run(e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	learn, valid, err := data.Open(cfg.Data)
+	learn, valid, err := cfg.OpenData()
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -194,6 +195,21 @@ func (o Optim) validate() error {
 
 func oneOf(key, value string, allowed ...string) rule {
 	return rule{key, fmt.Sprintf("%q", value), slices.Contains(allowed, value), "be one of " + strings.Join(allowed, ", ")}
+}
+
+// OpenData opens the data sets. A value that they show to be impossible is an *Error, as those that Parse finds.
+func (c *Config) OpenData() (train, valid data.Dataset, err error) {
+	train, valid, err = data.Open(c.Data)
+	return train, valid, c.LocateData(err)
+}
+
+// LocateData is Locate for errors of opening data, of which only a *data.KeyError has a place in the configuration.
+func (c *Config) LocateData(err error) error {
+	var wrong *data.KeyError
+	if errors.As(err, &wrong) {
+		return c.Locate(wrong)
+	}
+	return err
 }
 
 // Locate turns an error whose sentence begins with a key ("model.vocab: …") into an *Error that says where
