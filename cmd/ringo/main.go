@@ -83,16 +83,21 @@ func main() {
 	os.Exit(code)
 }
 
-// run parses and executes a command line and returns the exit code.
-func run(e env) int {
-	var c cli
-	exited := -1
-	parser, err := kong.New(&c, kong.Name("ringo"), kong.Writers(e.out, e.err), kong.Exit(func(code int) { exited = code }),
-		kong.Description("A training engine: "+"graphs planned once, run on CPU or GPU."),
+// newParser reads the command line into a cli. docs/commands.md prints what it knows.
+func newParser(options ...kong.Option) *kong.Kong {
+	options = append(options, kong.Name("ringo"), kong.Description("A training engine: graphs planned once, run on CPU or GPU."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.UsageOnError())
+	parser, err := kong.New(new(cli), options...)
 	if err != nil {
 		panic(err) // the structs above are wrong
 	}
+	return parser
+}
+
+// run parses and executes a command line and returns the exit code.
+func run(e env) int {
+	exited := -1
+	parser := newParser(kong.Writers(e.out, e.err), kong.Exit(func(code int) { exited = code }))
 	if len(e.args) == 0 {
 		e.args = []string{"--help"}
 	}
