@@ -117,41 +117,6 @@ func TestTextRunLearnsAndWrites(t *testing.T) {
 	require.ErrorContains(t, u.Generate("é", 4, Sampling{}, nil), "prompt")
 }
 
-// Stopped mid-epoch and resumed, with every optimizer, the weights have the bits of the run that went through.
-func TestResumeIsBitExact(t *testing.T) {
-	t.Parallel()
-	for _, sets := range [][]string{
-		{"optim.clip=1"},
-		{"train.lanes=1"}, // updates as soon as each gradient is there
-		{"optim.name=sgd", "optim.nesterov=true", "optim.weight_decay=0.1"},
-		{"optim.name=lion"},
-		{"optim.name=muon"},
-		{"train.ema=0.9", "optim.schedule=wsd"},
-		{"data.sampling=random"},
-	} {
-		whole := newTrainer(t, mlpConfig(t, sets...), Options{Out: t.TempDir(), Threads: 1})
-		want := hash(t, whole, 15)
-
-		out := t.TempDir()
-		first := newTrainer(t, mlpConfig(t, sets...), Options{Out: out})
-		half := hash(t, first, 9)
-		require.NotEqual(t, want, half)
-		second := newTrainer(t, mlpConfig(t, sets...), Options{Out: out, Threads: 2})
-		notes, err := second.Resume(out)
-		require.NoError(t, err, sets)
-		require.Empty(t, notes)
-		done, all := second.Steps()
-		require.Equal(t, []int{9, 15}, []int{done, all})
-		require.Equal(t, want, hash(t, second, 6), sets)
-		wantScore, err := whole.Evaluate(0)
-		require.NoError(t, err)
-		score, err := second.Evaluate(0)
-		require.NoError(t, err)
-		require.Equal(t, wantScore.Loss, score.Loss)
-		require.Equal(t, whole.valid.Len(), score.Samples)
-	}
-}
-
 func TestInterruptSavesACheckpoint(t *testing.T) {
 	t.Parallel()
 	out := t.TempDir()
@@ -263,30 +228,6 @@ func TestNaNLossNamesStepAndTensor(t *testing.T) {
 	_, err = tr.Step()
 	require.ErrorContains(t, err, fmt.Sprintf("step 1: the loss is NaN; the first tensor that is not finite is param %q", p.Name))
 	require.ErrorContains(t, err, "element 2 is NaN")
-}
-
-func TestCheckpointOfAnotherModel(t *testing.T) {
-	t.Parallel()
-	out := t.TempDir()
-	hash(t, newTrainer(t, mlpConfig(t), Options{Out: out}), 1)
-	other := newTrainer(t, mlpConfig(t, "model.sizes=[25]"), Options{})
-	_, err := other.Resume(out)
-	require.ErrorContains(t, err, "checkpoint of another model: tensor")
-	require.ErrorContains(t, err, "f32(24,36), the model needs f32(25,36)")
-	sgd := newTrainer(t, mlpConfig(t, "optim.name=sgd"), Options{})
-	_, err = sgd.Resume(out)
-	require.ErrorContains(t, err, "optimizer state")
-}
-
-func TestResumeNotes(t *testing.T) {
-	t.Parallel()
-	out := t.TempDir()
-	hash(t, newTrainer(t, mlpConfig(t), Options{Out: out}), 1)
-	other := newTrainer(t, mlpConfig(t, "train.seed=4", "data.seed=9"), Options{})
-	notes, err := other.Resume(out)
-	require.NoError(t, err)
-	require.NotEmpty(t, notes)
-	require.Contains(t, notes[0], "train.seed is 4")
 }
 
 func TestSteadyStateDoesNotAllocate(t *testing.T) {
