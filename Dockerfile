@@ -9,6 +9,7 @@
 # Runs and fetched data lie in the volume.
 
 FROM golang:1.26-bookworm AS build
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
@@ -23,8 +24,8 @@ FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /out/ringo /usr/local/bin/ringo
 COPY --from=build /out/go /usr/local/go
 COPY --from=build /src/configs /usr/share/ringo/configs
-COPY --from=build --chown=nonroot:nonroot /out/data /data
-USER nonroot
+COPY --from=build --chown=65532:65532 /out/data /data
+USER 65532
 ENV XDG_CACHE_HOME=/data/cache
 WORKDIR /data
 VOLUME /data

@@ -55,6 +55,10 @@ func (b *binder) Launch(kernel string, grid, block kernels.Dim3, shared int, arg
 	if f.checked && !slices.Equal(f.params, sizes) {
 		return fmt.Errorf("kernel %s takes parameters of %v bytes, the launch passes %v", kernel, f.params, sizes)
 	}
+	if !fits(grid, 1<<31-1, 1<<16-1) || !fits(block, 1024, 1024) {
+		return fmt.Errorf("kernel %s: a grid of %d×%d×%d blocks of %d×%d×%d threads: expected 1 to 2³¹−1 blocks, 65535 along y and z, of at most 1024 threads",
+			kernel, grid.X, grid.Y, grid.Z, block.X, block.Y, block.Z)
+	}
 	if all := shared + f.static; all > b.d.info.Shared {
 		return fmt.Errorf("kernel %s asks for %d bytes of shared memory, %s has %d per block", kernel, all, b.d.name, b.d.info.Shared)
 	}
@@ -70,6 +74,11 @@ func (b *binder) Launch(kernel string, grid, block kernels.Dim3, shared int, arg
 	b.commands.Launch(f.handle, [3]uint32{grid.X, grid.Y, grid.Z}, [3]uint32{block.X, block.Y, block.Z}, uint32(shared), args, sizes)
 	b.labels = append(b.labels, b.label+" ("+kernel+")")
 	return nil
+}
+
+// fits reports whether every size is 1 or more, x at most `across` and y and z at most `other`.
+func fits(d kernels.Dim3, across, other uint32) bool {
+	return d.X-1 < across && d.Y-1 < other && d.Z-1 < other // 0−1 is more than any
 }
 
 func (b *binder) Fill(dst uint64, value byte, n int64) {

@@ -62,7 +62,7 @@ func deviceWhere(c *DeviceCall) error {
 	y := c.Out[0]
 	n := broadcastNest(y.Shape, View{Type: c.In[0].Type}, View{Type: c.In[1].Type}, View{Type: c.In[2].Type})
 	p := whereArgs{N: int64(y.Shape.Size()), Axes: int32(len(n.dims))}
-	if len(n.dims) > broadcastAxes {
+	if !walkable(n) {
 		return c.Uncovered()
 	}
 	if p.N == 0 {

@@ -3,6 +3,8 @@
 package kernels
 
 import (
+	"math"
+
 	"ringo/runtime/tensor"
 )
 
@@ -30,7 +32,7 @@ func init() {
 func deviceBroadcast(out tensor.Shape, a, b DeviceView, size int) (broadcastArgs, bool) {
 	n := broadcastNest(out, View{Type: a.Type}, View{Type: b.Type})
 	p := broadcastArgs{N: int64(out.Size()), Axes: int32(len(n.dims))}
-	if len(n.dims) > broadcastAxes {
+	if !walkable(n) {
 		return p, false
 	}
 	for d, size := range n.dims {
@@ -44,6 +46,16 @@ func deviceBroadcast(out tensor.Shape, a, b DeviceView, size int) (broadcastArgs
 		p.Packed = 1
 	}
 	return p, true
+}
+
+// walkable reports whether kernels can walk a nest: they divide by the sizes of all axes but the first, in 32 bits.
+func walkable(n nest) bool {
+	for _, d := range n.dims[min(1, len(n.dims)):] {
+		if d > math.MaxInt32 {
+			return false
+		}
+	}
+	return len(n.dims) <= broadcastAxes
 }
 
 // deviceBinary launches y = f(a, b), one thread per 16 bytes.

@@ -3,6 +3,9 @@
 package kernels
 
 import (
+	"math"
+	"slices"
+
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
@@ -80,7 +83,7 @@ func paddedRows(a graph.Pad, x DeviceView) (before int64, ok bool) {
 // paddingOf describes the padding of x; out is the tensor that is written, in the one that is read.
 func paddingOf(a graph.Pad, x, padded, out, in tensor.Shape) (p padArgs, ok bool) {
 	p = padArgs{N: int64(out.Size()), Axes: int32(len(x)), Mode: padModes[a.Mode]}
-	if len(x) > padAxes {
+	if len(x) > padAxes || slices.Max(append([]int{0}, padded...)) > math.MaxInt32 {
 		return p, false
 	}
 	for d, stride := range in.Strides() {

@@ -20,7 +20,7 @@ func scatterNest(ids, y tensor.Shape, axis int) (p moveArgs, ok bool) {
 	dims[axis] = 1
 	n := nest{dims, [][]int{ids.Strides(), y.Strides()}}.collapse()
 	p = moveArgs{N: int64(n.size()), Axes: int32(len(n.dims))}
-	if len(n.dims) > broadcastAxes {
+	if !walkable(n) {
 		return p, false
 	}
 	for d, size := range n.dims {

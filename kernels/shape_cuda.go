@@ -74,7 +74,7 @@ func deviceFill(c *DeviceCall, y DeviceView, value float64) error {
 // deviceNest describes a collapsed nest with one operand; false where it has too many axes.
 func deviceNest(n nest) (p nestArgs, ok bool) {
 	p = nestArgs{N: int64(n.size()), Axes: int32(len(n.dims))}
-	if len(n.dims) > broadcastAxes {
+	if !walkable(n) {
 		return p, false
 	}
 	for d, size := range n.dims {
@@ -93,7 +93,7 @@ func deviceMoveViews(c *DeviceCall, x, y DeviceView, dims tensor.Shape, xs []int
 		return nil
 	}
 	n := nest{slices.Clone([]int(dims)), [][]int{xs, ys}}.collapse()
-	if len(n.dims) > broadcastAxes {
+	if !walkable(n) {
 		return c.Uncovered()
 	}
 	size := int64(x.DType.Size())

@@ -12,15 +12,17 @@
 #   ops        every op against the float64 reference, f32 and bf16                 300 s
 #   shapes     products, attention, convolutions over several tiles                 180 s
 #   golden     ten steps against PyTorch's losses and the CPU's, twice to the same bits   180 s
+#   sanitizer  compute-sanitizer on our kernels at small shapes                     300 s
 #   jobs       gpt2-124m, gpt2-350m, resnet18                                       180 s
 #   kernels    instructions beside the roofline                                     120 s
+#   profile    where a step's time goes                                              60 s
 #   torch      the same jobs in PyTorch, compiled; Flash and cuDNN attention        400 s
 #   llmc       llm.c, where LLMC names its train_gpt2cu                             120 s
-#   profile    where a step's time goes                                              60 s
-#   sanitizer  compute-sanitizer on small shapes                                    300 s
 #
-# SECONDS_PER_JOB (default 15) is the time for a job's steps. DEVICE (default cuda) names another device: soft tries the
-# script itself. It ends with 1 where a check fails.
+# SECONDS_PER_JOB (default 15) is the time for a job's steps. BUDGET, where set, is the time for all stages of a call, in
+# seconds: what would go on longer is ended then, what would begin later is left out. PARTS (default: beside the report) is the
+# folder of the stages' own texts. DEVICE (default cuda) names another device: soft tries the script itself. It ends with 1 where
+# a check fails.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 report=gpu-report.md
@@ -28,12 +30,12 @@ if [ "${1:-}" = -o ]; then
   report=$2
   shift 2
 fi
-all=(machine smoke ops shapes golden jobs kernels torch llmc profile sanitizer)
+all=(machine smoke ops shapes golden sanitizer jobs kernels profile torch llmc)
 stages=("$@")
 [ ${#stages[@]} -gt 0 ] || stages=("${all[@]}")
 device=${DEVICE:-cuda}
 seconds=${SECONDS_PER_JOB:-15}
-parts=$report.parts
+parts=${PARTS:-$report.parts}
 failed=0
 mkdir -p "$parts"
 export RINGO_TEST_DEVICE=$device
@@ -52,8 +54,16 @@ fi
 
 say() { echo "$*" | tee -a "$part"; }
 
-# limited SECONDS COMMAND…: the command, ended when its time is over.
-limited() { timeout -k 5 "$@"; }
+# limited SECONDS COMMAND…: the command, ended when its time or the call's is over.
+limited() {
+  local limit=$1 left=$((${BUDGET:-86400} - SECONDS))
+  shift
+  if [ "$left" -lt 10 ]; then
+    echo "the time of this call is over"
+    return 124
+  fi
+  timeout -k 5 $((limit < left ? limit : left)) "$@"
+}
 
 # block TITLE SECONDS COMMAND…: its output in the report, its failure counted, with the reason.
 block() {
@@ -65,7 +75,7 @@ block() {
   say '```'
   case $rc in
   0) say "" && say "passed, $((SECONDS - start)) s" ;;
-  124 | 137) say "" && say "**ended after $limit s, its limit**" && failed=1 ;;
+  124 | 137) say "" && say "**ended after $((SECONDS - start)) s; its limit is $limit s**" && failed=1 ;;
   *) say "" && say "**failed with code $rc**, $((SECONDS - start)) s" && failed=1 ;;
   esac
   return "$rc"
@@ -110,7 +120,7 @@ stage_golden() {
 stage_jobs() {
   local job
   for job in gpt2-124m-gpu gpt2-350m-gpu resnet18-gpu; do
-    block "$job" 120 bin/ringo bench "$job" --device "$device" --dtype bf16 --seconds "$seconds" --json
+    block "$job" 100 bin/ringo bench "$job" --device "$device" --dtype bf16 --seconds "$seconds" --json
   done
 }
 
@@ -132,12 +142,19 @@ stage_torch() {
   block "PyTorch, compiled, resnet18" 150 python3 bench/peers/train_gpu.py --job resnet18 --seconds "$seconds"
 }
 
+# llm.c starts from random weights on random tokens, as the other jobs do, and keeps every activation (-r 0), as ringo does.
 stage_llmc() {
   if [ ! -x "${LLMC:-}" ]; then
     say "" && say "LLMC names no train_gpt2cu: no figures of llm.c."
     return
   fi
-  block "llm.c" 120 bash -c "cd '$(dirname "$LLMC")' && '$LLMC' -b 64 -t 1024 -d 65536 -r 0 -x 40 -v 0 -s 0 -h 0 | tail -n 12"
+  python3 -c 'import array, random, sys
+random.seed(1)
+n = 1 << 20
+header = array.array("i", [20240520, 1, n] + 253 * [0])
+tokens = array.array("H", (random.randrange(50257) for _ in range(n)))
+open(sys.argv[1], "wb").write(header.tobytes() + tokens.tobytes())' "$parts/tokens.bin"
+  block "llm.c" 120 bash -c "'$LLMC' -e d12 -i '$parts/tokens.bin' -j '$parts/tokens.bin' -b 64 -t 1024 -d 65536 -r 0 -x 40 -v 1000 -m 1 -s 0 -h 0 | grep -E 'MiB|^step' | tail -n 24"
 }
 
 stage_sanitizer() {
@@ -146,8 +163,8 @@ stage_sanitizer() {
     say "" && say "compute-sanitizer is not here: memory and races were not checked."
     return
   fi
-  for tool in memcheck racecheck initcheck synccheck; do
-    block "compute-sanitizer $tool" 120 bash -c "cd cuda && compute-sanitizer --tool $tool --error-exitcode 1 '$test' -test.run '^TestSuite\$/^ops\$/^(layernorm|softmax|matmul|attention|cross_entropy|adamw|conv2d|embedding)' | tail -n 25"
+  for tool in memcheck racecheck initcheck synccheck; do # without cuBLASLt: products are checked that are ours
+    block "compute-sanitizer $tool" 100 env RINGO_CUBLASLT=/none bash -c "cd cuda && compute-sanitizer --tool $tool --error-exitcode 1 '$test' -test.run '^TestSuite\$/^ops\$/^(layernorm|softmax|matmul|attention|cross_entropy|adamw|conv2d|embedding)' | tail -n 25"
   done
 }
 
