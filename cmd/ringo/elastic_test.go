@@ -142,7 +142,8 @@ func TestAHostReturns(t *testing.T) {
 }
 
 // TestTheLastStateIsHandedOver: of two hosts one loses its worker, and the other, which alone has the state, is asked to
-// leave at that moment. It waits for the first one's new worker, hands over, and goes; no step is done twice.
+// leave at that moment. It waits for the first one's new worker, hands over, and goes. Leaving costs no step; the kill may cost one,
+// which the worker that died had completed and the other had not.
 func TestTheLastStateIsHandedOver(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -158,6 +159,7 @@ func TestTheLastStateIsHandedOver(t *testing.T) {
 	left := time.Since(from)
 	require.Equal(t, exitFailed, goes.cmd.ProcessState.ExitCode(), goes.said.String())
 	require.Equal(t, r.want, stays.ends())
-	require.Zero(t, usedOnce(t, r.steps, r.lanes, folders([]*far{goes, stays})...), "steps done again")
-	t.Logf("measured: the host that was asked to leave had handed over and was gone after %v; same model, no step done again", left.Round(time.Millisecond))
+	twice := usedOnce(t, r.steps, r.lanes, folders([]*far{goes, stays})...)
+	require.LessOrEqual(t, twice, 1, "steps done again")
+	t.Logf("measured: the host that was asked to leave had handed over and was gone after %v; same model, %d steps completed in two views", left.Round(time.Millisecond), twice)
 }
