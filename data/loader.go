@@ -121,12 +121,6 @@ func newBuffers(fields []Field) [][]byte {
 // Fields describes what Next returns: the data set's fields with the lane's rows in front.
 func (l *Loader) Fields() []Field { return l.fields }
 
-// Rows is the number of samples in one lane of one step.
-func (l *Loader) Rows() int { return l.rows }
-
-// StepsPerEpoch is the number of steps that read as many samples as the data set has.
-func (l *Loader) StepsPerEpoch() float64 { return float64(l.ds.Len()) / float64(l.cfg.Batch) }
-
 // Next returns the batch of a lane this worker owns, field by field, raw and row-major. It is meant for
 // steps in increasing order and lanes in any order; another order costs waiting but gives the same bytes.
 // The buffers stay valid until Next is called with another step. It waits for the reading goroutine,

@@ -45,9 +45,6 @@ func NewStep(e backend.Executable) (*Step, error) {
 	return &Step{exec: e, prog: p, grad: e.Gradient(), hyper: make([]byte, 4*graph.HyperLen)}, nil
 }
 
-// Executable is what the step runs on; feed inputs through it.
-func (s *Step) Executable() backend.Executable { return s.exec }
-
 // Begin sets the step's numbers: learning rate and the bias corrections 1−β₁ᵗ and 1−β₂ᵗ of step t, counted
 // from 1. The scale 1/lanes is set here too.
 func (s *Step) Begin(lr, bias1, bias2 float64) error {

@@ -52,13 +52,3 @@ func (d DType) Size() int { return dtypes[d].size }
 
 // IsFloat reports whether d holds floating-point numbers.
 func (d DType) IsFloat() bool { return int(d) < len(dtypes) && dtypes[d].float }
-
-// ParseDType returns the type with the given short name.
-func ParseDType(name string) (DType, error) {
-	for i, row := range dtypes {
-		if i > 0 && row.name == name {
-			return DType(i), nil
-		}
-	}
-	return Invalid, fmt.Errorf("dtype %q: unknown, expected one of f32 f64 f16 bf16 i8 u8 i32 i64 bool", name)
-}
