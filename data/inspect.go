@@ -3,7 +3,6 @@ package data
 import (
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"strings"
 	"unicode"
@@ -220,14 +219,4 @@ func printable(s string) string {
 		s = string(r[:79]) + "…"
 	}
 	return s
-}
-
-// Exists reports whether Find would find path; a command uses it to offer a fetch.
-func Exists(path string) bool {
-	found, err := Find(path)
-	if err != nil {
-		return false
-	}
-	_, err = os.Stat(found)
-	return err == nil
 }

@@ -9,6 +9,51 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// Every wrong input ends with its exit code and one sentence.
+func TestWrongInput(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	good := write(t, dir, "good.yaml", mlp)
+	nan := write(t, dir, "nan.yaml", strings.Replace(mlp, "name: adamw, lr: 1e-2", "name: sgd, lr: 1e38", 1))
+	table := write(t, dir, "t.csv", "a,b\n1,x\n2,y\n3,x\n")
+	column := write(t, dir, "column.yaml", "model: {name: mlp, sizes: [4]}\ndata:\n  source: csv\n  path: "+table+"\n  target: c\ntrain: {steps: 1}\n")
+	typo := write(t, dir, "typo.yaml", "train:\n  stesp: 5\n")
+	out := filepath.Join(dir, "out")
+	for _, c := range []struct {
+		code int
+		want string
+		args []string
+	}{
+		{2, "unexpected argument nonsense", []string{"nonsense"}},
+		{2, "unknown flag --nope", []string{"train", "--nope"}},
+		{2, "missing flags: --config", []string{"train"}},
+		{2, "no such file", []string{"train", "-c", filepath.Join(dir, "missing.yaml")}},
+		{2, "typo.yaml:2: train.stesp: unknown key: did you mean steps?", []string{"train", "-c", typo}},
+		{2, "--set train.batch=0: train.batch", []string{"train", "-c", good, "--set", "train.batch=0"}},
+		{2, "--device abacus", []string{"train", "-c", good, "--device", "abacus"}},
+		{2, "--threads -1", []string{"train", "-c", good, "--threads=-1"}},
+		{2, "model.classes", []string{"train", "-c", good, "--set", "model.classes=2"}},
+		{2, "column.yaml:5: data.target: column \"c\" is not in " + table + ", which has a, b\n", []string{"train", "-c", column}},
+		{2, ">  5 |   target: c\n                 ^", []string{"data", "inspect", "-c", column}},
+		{2, "--set data.columns=[a, z]: data.columns: column \"z\" is not in", []string{"train", "-c", column, "--set", "data.columns=[a, z]", "--set", "data.target=a"}},
+		{2, "nothing to resume", []string{"train", "-c", good, "--out", out, "--resume"}},
+		{1, "nowhere", []string{"train", "-c", good, "--set", "data.source=text", "--set", "data.path=/nowhere", "--set", "data.context=4"}},
+		{1, "the first tensor that is not finite", []string{"train", "-c", nan, "--out", filepath.Join(dir, "nan")}},
+		{1, "no such file", []string{"eval", "--checkpoint", filepath.Join(dir, "none")}},
+		{2, "--max-drop -1: expected 0 or more", []string{"export", "--checkpoint", dir, "--format", "onnx", "--int8", "--out", out, "--max-drop=-1"}},
+		{2, "--temperature", []string{"generate", "--checkpoint", dir, "--temperature=-1"}},
+		{1, "unknown, expected one of", []string{"data", "fetch", "nothing"}},
+		{2, "unknown", []string{"bench", "nothing"}},
+	} {
+		code, stdout, errs := ringo(t, c.args...)
+		require.Equal(t, c.code, code, "%v: %s", c.args, errs)
+		require.Contains(t, errs, c.want, c.args)
+		require.NotContains(t, stdout+errs, "goroutine", c.args)
+	}
+	code, _, errs := ringo(t, "data", "fetch")
+	require.Zero(t, code, errs)
+}
+
 // Data that cannot be read, and checkpoints that do not fit or are damaged, end a run with exit code 1 and one sentence.
 func TestBadDataAndCheckpoints(t *testing.T) {
 	t.Parallel()

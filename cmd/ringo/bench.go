@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"ringo/bench"
@@ -46,7 +47,7 @@ func (c *benchCmd) Run(e *env) error {
 		return c.allReduce(e)
 	}
 	if len(c.Jobs) == 0 {
-		fmt.Fprintln(e.out, slices.Concat(bench.Names(), []string{kernelJob, allReduceJob}))
+		fmt.Fprintln(e.out, strings.Join(append(bench.Names(), kernelJob, allReduceJob), "\n"))
 		return nil
 	}
 	for _, name := range c.Jobs {

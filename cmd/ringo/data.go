@@ -3,11 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"text/tabwriter"
 
 	"ringo/data"
 	"ringo/data/fetch"
-	"ringo/runtime/tensor"
 	"ringo/train/config"
 	"ringo/train/metrics"
 )
@@ -15,7 +15,7 @@ import (
 type dataCmd struct {
 	Fetch   fetchCmd   `cmd:"" help:"Download public data sets into the user's cache, verified by sha256."`
 	Prepare prepareCmd `cmd:"" help:"Tokenize a text once: write token files that later runs open in no time."`
-	Inspect inspectCmd `cmd:"" help:"Show what a configuration's data set holds."`
+	Inspect inspectCmd `cmd:"" help:"Show what a file, a folder or a configuration's data set holds."`
 }
 
 type fetchCmd struct {
@@ -77,73 +77,31 @@ func (c *prepareCmd) Run(e *env) error {
 }
 
 type inspectCmd struct {
-	Config string   `short:"c" required:"" placeholder:"FILE" help:"A run's configuration; its data section counts."`
+	Path   string   `arg:"" optional:"" help:"A file or folder, whose kind is told from its name and content."`
+	Config string   `short:"c" placeholder:"FILE" help:"In place of a path, a run's configuration; its data section counts."`
 	Set    []string `sep:"none" placeholder:"data.k=v" help:"Override a key of the configuration."`
 }
 
-func (c *inspectCmd) Run(e *env) (err error) {
+func (c *inspectCmd) Run(e *env) error {
+	if (c.Path == "") == (c.Config == "") || c.Path != "" && len(c.Set) > 0 {
+		return usage{errors.New("data inspect: expected a path, or a configuration with -c, of which --set may override keys")}
+	}
+	text, err := c.inspect(e)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(e.out, text)
+	return err
+}
+
+func (c *inspectCmd) inspect(e *env) (string, error) {
+	if c.Path != "" {
+		return data.InspectPath(c.Path)
+	}
 	cfg, err := config.Load(c.Config, e.environ, c.Set)
 	if err != nil {
-		return usage{err}
+		return "", usage{err}
 	}
-	learn, valid, err := cfg.OpenData()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, data.Close(learn), data.Close(valid)) }()
-	info := learn.Info()
-	w := tabwriter.NewWriter(e.out, 0, 0, 2, ' ', 0)
-	row := func(key string, value any) { fmt.Fprintf(w, "%s\t%v\n", key, value) }
-	row("source", info.Describe)
-	row("samples", fmt.Sprintf("%s to train, %s to validate", metrics.Group(float64(learn.Len())), metrics.Group(float64(valid.Len()))))
-	for _, f := range learn.Fields() {
-		row("field "+f.Name, fmt.Sprintf("%v%v", f.DType, f.Shape))
-	}
-	if info.Vocab > 0 {
-		row("vocabulary", info.Vocab)
-	}
-	if info.Classes > 0 {
-		row("classes", fmt.Sprint(info.Classes, " ", info.Labels))
-	}
-	if info.Table != nil {
-		for _, col := range info.Table.Columns {
-			row("column "+col.Name, describe(col))
-		}
-	}
-	row("sha256", info.Hash)
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	return first(e, learn)
-}
-
-func describe(c data.Column) string {
-	if c.Kind == data.ColumnCategory {
-		return fmt.Sprintf("%s, %d values", c.Kind, len(c.Values))
-	}
-	return fmt.Sprintf("%s, mean %.4g, deviation %.4g", c.Kind, c.Mean, c.Std)
-}
-
-// first prints the beginning of the first training sample.
-func first(e *env, ds data.Dataset) error {
-	var dst [][]byte
-	for _, f := range ds.Fields() {
-		dst = append(dst, tensor.AlignedBytes(f.Bytes()))
-	}
-	if err := ds.Read(0, nil, dst); err != nil {
-		return err
-	}
-	for k, f := range ds.Fields() {
-		t, err := tensor.FromBytes(f.DType, f.Shape, dst[k])
-		if err != nil {
-			return err
-		}
-		values := t.Float64s()
-		fmt.Fprintf(e.out, "first sample, %s: %.4g", f.Name, values[:min(12, len(values))])
-		if tok := ds.Info().Tokenizer; tok != nil {
-			fmt.Fprintf(e.out, " = %q", tok.Decode(tensor.Data[int32](t)[:min(24, t.Size())]))
-		}
-		fmt.Fprintln(e.out)
-	}
-	return nil
+	text, err := data.Inspect(cfg.Data)
+	return text, cfg.LocateData(err)
 }

@@ -17,7 +17,7 @@ type doctorCmd struct {
 	JSON bool `name:"json" help:"Print a JSON object."`
 }
 
-// check is one line of the report: what, what was found, and whether it is as good as it can be.
+// finding is one line of the report: what, what was found, and whether it is as good as it can be.
 type finding struct {
 	Name  string `json:"name"`
 	Found string `json:"found"`
@@ -96,7 +96,7 @@ func version() string {
 func cpuKernels() finding {
 	f := finding{Name: "cpu kernels", Found: fmt.Sprintf("%s, %d threads", kernels.ISA(), kernels.Threads()), OK: kernels.ISA() != "generic"}
 	if !f.OK {
-		f.Hint = "plain Go kernels only: build with a C compiler (CGO_ENABLED=1) on x86-64 or arm64 for fast ones"
+		f.Hint = "portable kernels only: fast ones need Linux, x86-64 with AVX2, and a build with a C compiler (CGO_ENABLED=1)"
 	}
 	return f
 }

@@ -211,11 +211,7 @@ func newest(all [][]byte) (best train.Summary, err error) {
 
 // say tells how to go on.
 func (c *launchCmd) say(e *env, s *jobSinks, step int, checkpoint string) error {
-	args := []string{"ringo", "launch", "-n", strconv.Itoa(c.N), "-c", quote(c.Config)}
-	for _, v := range c.Set {
-		args = append(args, "--set", quote(v))
-	}
-	how := strings.Join(append(args, "--out", quote(c.Out), "--resume"), " ")
+	how := e.resumed()
 	if c.JSON {
 		return json.NewEncoder(e.out).Encode(map[string]any{"event": "interrupted", "step": step, "checkpoint": checkpoint, "resume": how})
 	}

@@ -18,7 +18,7 @@ import (
 
 // hostFlags say how a host takes part in a job; launch and witness share them.
 type hostFlags struct {
-	Job       string   `placeholder:"NAME" help:"The job's name; by default that of the configuration's file. Hosts of other jobs are refused."`
+	Job       string   `placeholder:"NAME" help:"The job's name; launch takes that of the configuration's file where none is given. Hosts of other jobs are refused."`
 	Join      []string `placeholder:"HOST:PORT" help:"Hosts of the job, any of them. The first may begin alone if no other answers."`
 	Bind      string   `placeholder:"HOST:PORT" help:"Where this host listens; by default 127.0.0.1 and a free port, with --join or --advertise port 7946 of all addresses."`
 	Advertise string   `placeholder:"HOST[:PORT]" help:"Where other hosts reach this one."`

@@ -144,51 +144,6 @@ func TestExplain(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(dir, "run"))
 }
 
-// Every wrong input ends with its exit code and one sentence.
-func TestWrongInput(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	good := write(t, dir, "good.yaml", mlp)
-	nan := write(t, dir, "nan.yaml", strings.Replace(mlp, "name: adamw, lr: 1e-2", "name: sgd, lr: 1e38", 1))
-	table := write(t, dir, "t.csv", "a,b\n1,x\n2,y\n3,x\n")
-	column := write(t, dir, "column.yaml", "model: {name: mlp, sizes: [4]}\ndata:\n  source: csv\n  path: "+table+"\n  target: c\ntrain: {steps: 1}\n")
-	typo := write(t, dir, "typo.yaml", "train:\n  stesp: 5\n")
-	out := filepath.Join(dir, "out")
-	for _, c := range []struct {
-		code int
-		want string
-		args []string
-	}{
-		{2, "unexpected argument nonsense", []string{"nonsense"}},
-		{2, "unknown flag --nope", []string{"train", "--nope"}},
-		{2, "missing flags: --config", []string{"train"}},
-		{2, "no such file", []string{"train", "-c", filepath.Join(dir, "missing.yaml")}},
-		{2, "typo.yaml:2: train.stesp: unknown key: did you mean steps?", []string{"train", "-c", typo}},
-		{2, "--set train.batch=0: train.batch", []string{"train", "-c", good, "--set", "train.batch=0"}},
-		{2, "--device abacus", []string{"train", "-c", good, "--device", "abacus"}},
-		{2, "--threads -1", []string{"train", "-c", good, "--threads=-1"}},
-		{2, "model.classes", []string{"train", "-c", good, "--set", "model.classes=2"}},
-		{2, "column.yaml:5: data.target: column \"c\" is not in " + table + ", which has a, b\n", []string{"train", "-c", column}},
-		{2, ">  5 |   target: c\n                 ^", []string{"data", "inspect", "-c", column}},
-		{2, "--set data.columns=[a, z]: data.columns: column \"z\" is not in", []string{"train", "-c", column, "--set", "data.columns=[a, z]", "--set", "data.target=a"}},
-		{2, "nothing to resume", []string{"train", "-c", good, "--out", out, "--resume"}},
-		{1, "nowhere", []string{"train", "-c", good, "--set", "data.source=text", "--set", "data.path=/nowhere", "--set", "data.context=4"}},
-		{1, "the first tensor that is not finite", []string{"train", "-c", nan, "--out", filepath.Join(dir, "nan")}},
-		{1, "no such file", []string{"eval", "--checkpoint", filepath.Join(dir, "none")}},
-		{2, "--max-drop -1: expected 0 or more", []string{"export", "--checkpoint", dir, "--format", "onnx", "--int8", "--out", out, "--max-drop=-1"}},
-		{2, "--temperature", []string{"generate", "--checkpoint", dir, "--temperature=-1"}},
-		{1, "unknown, expected one of", []string{"data", "fetch", "nothing"}},
-		{2, "unknown", []string{"bench", "nothing"}},
-	} {
-		code, stdout, errs := ringo(t, c.args...)
-		require.Equal(t, c.code, code, "%v: %s", c.args, errs)
-		require.Contains(t, errs, c.want, c.args)
-		require.NotContains(t, stdout+errs, "goroutine", c.args)
-	}
-	code, _, errs := ringo(t, "data", "fetch")
-	require.Zero(t, code, errs)
-}
-
 func TestGenerateNeedsALanguageModel(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -214,10 +169,19 @@ func TestGenerateNeedsALanguageModel(t *testing.T) {
 func TestDataInspectAndDoctor(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	code, out, errs := ringo(t, "data", "inspect", "-c", textConfig(t, dir))
+	cfg := textConfig(t, dir)
+	code, out, errs := ringo(t, "data", "inspect", "-c", cfg)
 	require.Zero(t, code, errs)
 	require.Contains(t, out, "vocabulary")
-	require.Contains(t, out, `= "to be or`)
+	require.Contains(t, out, `begins       "to be or`)
+	code, out, errs = ringo(t, "data", "inspect", write(t, dir, "t.csv", "a,b\n1,x\n2,y\n3,x\n"))
+	require.Zero(t, code, errs)
+	require.Contains(t, out, "column       b: target, category, 2 values: x, y")
+	for _, args := range [][]string{{}, {"-c", cfg, dir}, {dir, "--set", "data.split=0.5"}} {
+		code, _, errs = ringo(t, append([]string{"data", "inspect"}, args...)...)
+		require.Equal(t, exitUsage, code, args)
+		require.Contains(t, errs, "expected a path, or a configuration with -c")
+	}
 	code, out, errs = ringo(t, "doctor")
 	require.Zero(t, code, errs)
 	require.Contains(t, out, "device cpu")
@@ -265,6 +229,14 @@ func TestEarlyStopOffersTheBest(t *testing.T) {
 
 // A process stopped with SIGINT saves, says how to go on, and the resumed run ends with the same weights as
 // one that was never stopped, also on another number of threads.
+func TestTheCommandThatGoesOnIsTheOneThatWasGiven(t *testing.T) {
+	t.Parallel()
+	for _, checkpoint := range [][]string{{"--checkpoint", "old run"}, {"--checkpoint=old run"}, {"--resume"}} {
+		e := env{args: append([]string{"launch", "-n2", "-c", "a b.yaml", "--join=h:1"}, checkpoint...)}
+		require.Equal(t, "ringo launch -n2 -c 'a b.yaml' --join=h:1 --resume", e.resumed())
+	}
+}
+
 func TestInterruptAndResume(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -295,7 +267,7 @@ func TestInterruptAndResume(t *testing.T) {
 	}
 	require.Equal(t, 1, cmd.ProcessState.ExitCode())
 	require.Equal(t, "interrupted", last["event"])
-	require.Equal(t, fmt.Sprintf("ringo train -c %s --out %s --resume", cfg, out), last["resume"])
+	require.Equal(t, fmt.Sprintf("ringo train -c %s --json --out %s --threads 2 --resume", cfg, out), last["resume"])
 	resumed, err := process("--out", out, "--resume").Output()
 	require.NoError(t, err)
 	hash := func(raw []byte) any {

@@ -166,18 +166,28 @@ func sampleText(t *train.Trainer, cfg *config.Config) (string, error) {
 
 // say tells how to go on with an interrupted run.
 func (c *trainCmd) say(e *env, t *train.Trainer, r train.Result) error {
-	args := []string{"ringo", "train", "-c", quote(c.Config)}
-	for _, s := range c.Set {
-		args = append(args, "--set", quote(s))
-	}
-	args = append(args, "--out", quote(c.Out), "--resume")
-	how := strings.Join(args, " ")
+	how := e.resumed()
 	if c.JSON {
 		return json.NewEncoder(e.out).Encode(map[string]any{"event": "interrupted", "step": r.Step, "checkpoint": r.Checkpoint, "resume": how})
 	}
 	_, all := t.Steps()
 	_, err := fmt.Fprintf(e.out, "interrupted after step %d of %d; go on with\n  %s\n", r.Step, all, how)
 	return err
+}
+
+// resumed is the command as it was given, but going on from the run's newest checkpoint.
+func (e *env) resumed() string {
+	how := []string{"ringo"}
+	for i := 0; i < len(e.args); i++ {
+		switch a := e.args[i]; {
+		case a == "--checkpoint":
+			i++ // and the folder behind it
+		case a == "--resume" || strings.HasPrefix(a, "--checkpoint="):
+		default:
+			how = append(how, quote(a))
+		}
+	}
+	return strings.Join(append(how, "--resume"), " ")
 }
 
 // quote protects an argument from a POSIX shell where it needs it.
