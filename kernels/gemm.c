@@ -6,6 +6,7 @@
 // each thread for itself, which saves fetching it from other cores. Of the other, each thread packs a panel
 // that fits its second-level cache, and multiplies it with the first. The order of every sum over k follows from k and
 // the kind alone; how C is cut into tasks follows from the number of threads too, but changes no sum.
+#include "gemm_bf16.h"
 #include "gemm_update.h"
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -237,6 +238,7 @@ static void product(const rg_gemm *g, parallel_fn parallel, int threads) {
     return;
   }
   const rg_kind *kind = choose(g);
+  if (kind == rg_kind_bf16() && rg_gemm_bf16(g, parallel, threads)) return;
   rg_side a = {g->a, g->lda, g->m, g->a_bf16, !g->ta}, b = {g->b, g->ldb, g->n, g->b_bf16, g->tb, g->b_blocks ? rg_ceil_div(g->k, 32) : 0};
   pass s = {.g = g, .kind = kind, .shares_a = g->m <= g->n && !g->update}; // a task that moves a parameter wants whole rows
   s.bare = !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0 && !g->update;

@@ -24,23 +24,8 @@ enum {
   FAR_BYTES = 2 << 20, // a factor larger than this does not lie in the second-level cache
 };
 
-// gcc's tile intrinsics are statements of assembly; these are expressions. They do not tell the compiler which memory
-// they touch: packers and microkernels meet only through function pointers, which it must assume to touch all.
-#define LOAD(t, p, stride) ({ _tile_loadd(t, p, stride); })
-#define STORE(t, p, stride) ({ _tile_stored(t, p, stride); })
-#define ZERO(t) ({ _tile_zero(t); })
-#define DOT(c, a, b) ({ _tile_dpbf16ps(c, a, b); })
-
 // --- tiles --------------------------------------------------------------------------------------------------------
-AMX static void enter(void) {
-  struct __attribute__((packed)) {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t colsb[16];
-    uint8_t rows[16];
-  } config = {.palette = 1};
-  for (int i = 0; i < 8; i++) config.colsb[i] = 64, config.rows[i] = 16;
-  __asm__ volatile("ldtilecfg %0" : : "m"(config)); // gcc 12's _tile_loadconfig declares only 8 bytes as read
-}
+AMX static void enter(void) { tiles_config(); }
 AMX static void leave(void) { _tile_release(); }
 
 AMX_INLINE void load_c(const float *c, int acc) {
@@ -222,6 +207,29 @@ AMX_INLINE void pack_tile(const rg_side *s, long i, long k, long k_end, int spli
   }
 }
 
+// pack_rows packs 32 rows of k over whole strips of B from bf16, two rows at a time: the CPU fetches ahead along rows. Strips lie
+// `next` numbers apart.
+AMX_INLINE void pack_rows(const uint16_t *x, long ld, long strips, uint16_t *dst, long next) {
+  for (int r = 0; r < 16; r++, dst += 32)
+    for (long t = 0; t < strips; t++) {
+      __m512i left, right;
+      pair_rows(x + t * STRIP, ld, r, &left, &right);
+      _mm512_store_si512(dst + t * next, left), _mm512_store_si512(dst + t * next + TILE, right);
+    }
+}
+
+// pack_turned packs 32 k of a whole strip of A from bf16 whose rows are k.
+AMX_INLINE void pack_turned(const uint16_t *x, long ld, uint16_t *dst) {
+  __m512i half[2][16];
+#pragma GCC unroll 16
+  for (int r = 0; r < 16; r++) pair_rows(x, ld, r, half[0] + r, half[1] + r);
+  for (int h = 0; h < 2; h++) {
+    transpose16(half[h]);
+#pragma GCC unroll 16
+    for (int r = 0; r < 16; r++) _mm512_store_si512(dst + h * TILE + 32 * r, half[h][r]);
+  }
+}
+
 // fetch_strip asks for 32 k of the strip at i: the CPU looks ahead along rows, not from row to row.
 AMX_INLINE void fetch_strip(const rg_side *s, long i, long k, int bf16) {
   for (long e = i; e < rg_min(i + STRIP, s->len); e++) {
@@ -241,6 +249,12 @@ AMX_INLINE void pack(const rg_side *s, long i0, long strips, long k0, long kc, i
     uint16_t *d = dst + (t * blocks + b) * block;
     long i = i0 + t * STRIP, k = k0 + b * KBLOCK;
     if (far) fetch_strip(s, i + STRIP, k, bf16);
+    if (bf16 && !split && !along_k && i + STRIP <= s->len && k + KBLOCK <= k0 + kc) {
+      const uint16_t *x = (const uint16_t *)s->at + k * s->ld + i;
+      if (!is_b) pack_turned(x, s->ld, d);
+      else if (t == 0) pack_rows(x, s->ld, rg_min(strips, (s->len - i) / STRIP), d, blocks * block);
+      continue;
+    }
     for (int h = 0; h < 2; h++, i += 16, d += TILE)
       if (i + 16 <= s->len && k + KBLOCK <= k0 + kc) pack_tile(s, i, k, k0 + kc, split, bf16, along_k, along_k == is_b, 1, d);
       else pack_tile(s, i, k, k0 + kc, split, bf16, along_k, along_k == is_b, 0, d);

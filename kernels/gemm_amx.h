@@ -6,6 +6,24 @@
 #define AMX __attribute__((target("amx-tile,amx-bf16,avx2,fma,avx512f,avx512bw,avx512vl,avx512dq,avx512bf16")))
 #define AMX_INLINE static inline __attribute__((always_inline)) AMX
 
+// tiles_config makes eight tiles of 16 rows of 64 bytes.
+AMX_INLINE void tiles_config(void) {
+  struct __attribute__((packed)) {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t colsb[16];
+    uint8_t rows[16];
+  } config = {.palette = 1};
+  for (int i = 0; i < 8; i++) config.colsb[i] = 64, config.rows[i] = 16;
+  __asm__ volatile("ldtilecfg %0" : : "m"(config)); // gcc 12's _tile_loadconfig declares only 8 bytes as read
+}
+
+// gcc's tile intrinsics are statements of assembly; these are expressions. They do not tell the compiler which memory
+// they touch: packers and microkernels meet only through function pointers, which it must assume to touch all.
+#define LOAD(t, p, stride) ({ _tile_loadd(t, p, stride); })
+#define STORE(t, p, stride) ({ _tile_stored(t, p, stride); })
+#define ZERO(t) ({ _tile_zero(t); })
+#define DOT(c, a, b) ({ _tile_dpbf16ps(c, a, b); })
+
 AMX_INLINE void transpose16(__m512i r[16]) { // 16×16 of 32 bits
   __m512i t[16];
 #pragma GCC unroll 8
@@ -45,3 +63,12 @@ AMX_INLINE __m512i round_pair(__m512 lo, __m512 hi, int interleave) {
 }
 
 AMX_INLINE __mmask16 first(long n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (__mmask16)((1u << n) - 1); }
+
+// pair_rows interleaves 32 bf16 of rows 2r and 2r+1, ld apart: row r of the tiles of columns 0–15 and 16–31.
+AMX_INLINE void pair_rows(const uint16_t *x, long ld, int r, __m512i *left, __m512i *right) {
+  const __m512i low = _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6, 37, 5, 36, 4,
+                                       35, 3, 34, 2, 33, 1, 32, 0);
+  const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
+  __m512i even = _mm512_loadu_si512(x + 2 * r * ld), odd = _mm512_loadu_si512(x + (2 * r + 1) * ld);
+  *left = _mm512_permutex2var_epi16(even, low, odd), *right = _mm512_permutex2var_epi16(even, high, odd);
+}

@@ -46,6 +46,7 @@ type gemmProduct struct {
 	M, N, K, Batch         int
 	A, B, C                *tensor.Tensor
 	TA, TB                 bool
+	PadA, PadB, PadC       int // numbers between the rows of a matrix that are not its own
 	StrideA, StrideB       int // 0 repeats one matrix over the batch
 	Bias                   *tensor.Tensor
 	BiasRows               bool
@@ -68,9 +69,9 @@ func (p gemmProduct) run() {
 	g := (*C.rg_gemm)(C.calloc(1, C.sizeof_rg_gemm))
 	defer C.free(unsafe.Pointer(g))
 	g.m, g.n, g.k, g.batch = C.long(p.M), C.long(p.N), C.long(p.K), C.long(p.Batch)
-	g.a, g.a_bf16, g.ta, g.lda, g.stride_a = ptr(p.A), half(p.A), flag(p.TA), C.long(pick(p.TA, p.M, p.K)), C.long(p.StrideA)
-	g.b, g.b_bf16, g.tb, g.ldb, g.stride_b = ptr(p.B), half(p.B), flag(p.TB), C.long(pick(p.TB, p.K, p.N)), C.long(p.StrideB)
-	g.c, g.c_bf16, g.ldc, g.stride_c = ptr(p.C), half(p.C), C.long(p.N), C.long(p.M*p.N)
+	g.a, g.a_bf16, g.ta, g.lda, g.stride_a = ptr(p.A), half(p.A), flag(p.TA), C.long(pick(p.TA, p.M, p.K)+p.PadA), C.long(p.StrideA)
+	g.b, g.b_bf16, g.tb, g.ldb, g.stride_b = ptr(p.B), half(p.B), flag(p.TB), C.long(pick(p.TB, p.K, p.N)+p.PadB), C.long(p.StrideB)
+	g.c, g.c_bf16, g.ldc, g.stride_c = ptr(p.C), half(p.C), C.long(p.N+p.PadC), C.long(p.M*(p.N+p.PadC))
 	g.bias, g.bias_bf16, g.bias_rows = ptr(p.Bias), half(p.Bias), flag(p.BiasRows)
 	g.act, g.dact, g.beta = gemmActs[p.Act], gemmActs[p.Dact], C.float(p.Beta)
 	g.pre, g.dact_pre, g.residual = ptr(p.Pre), ptr(p.DactPre), ptr(p.Residual)

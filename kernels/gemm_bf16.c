@@ -1,0 +1,153 @@
+//go:build cgo
+
+// Matrix products of two bf16 factors on AMX.
+//
+// Each thread computes a part of C by itself: no barrier, nothing shared. Its columns are cut into panels, long sums into
+// chunks; a stage multiplies all its rows with one panel's chunk of B. Packed B of a stage lies in the second-level cache, a strip
+// of 32 rows of A over at most L1_K in the first. A is loaded as tiles where it lies, unless its layout forbids. While a
+// stage is multiplied, the next one's B is packed, the one's after it is asked for, and finished tiles become C
+// (gemm_bf16_tile.h). Sums go through k in order, 32 at a time, whatever the number of threads.
+#include "gemm_bf16.h"
+
+#ifndef __x86_64__
+int rg_gemm_bf16(const rg_gemm *g, rg_parallel_fn parallel, int threads) { return (void)g, (void)parallel, (void)threads, 0; }
+#else
+#include "gemm_bf16_tile.h"
+
+#ifndef TUNE
+enum {
+  L1_K = 512,              // of a strip of A: 32 KiB of the first-level cache's 48,
+  WHOLE_K = 768,           // unless this spares storing and loading sums
+  STAGE_K = 1024,          // of a stage,
+  WHOLE_STAGE_K = 2304,    // where k is longer than this
+  STAGE_BYTES = 900 << 10, // of packed B in a stage: less than half of a 2 MiB second-level cache
+  SUMS_BYTES = 1 << 20,    // of sums kept between chunks
+  KEPT_BYTES = 512 << 10,  // of packed A that is kept from panel to panel
+  NEAR_BYTES = 512 << 10,  // of an A that stays in the second-level cache
+};
+#endif
+
+typedef struct {
+  const rg_gemm *g;
+  const rg_kind *kind; // for its packers
+  rg_side a, b;
+  int in_place;    // whole strips of A are loaded where they lie
+  int ask;         // and asked for ahead
+  int bare;        // C is bf16 and the product and nothing else
+  long rows, cols; // of a task
+  long across;     // tasks beside each other
+  long panel, kc;  // columns and k of a stage
+} plan;
+
+// A task's part of C, and its buffers.
+typedef struct {
+  const plan *p;
+  long i0, m, j0, n; // rows and columns
+  int keep_a;        // packed strips of A stay for all panels
+  uint16_t *packed_a, *packed_b;
+  float *tiles;
+  beside w;
+} part;
+
+// A stage: all rows of a part times a chunk of B, columns j… and k….
+typedef struct { long j, n, k, kc; } stage;
+
+static long steps_of(long k) { return rg_ceil_div(k, KSTEP); }
+
+// strip_at returns the strip of A at row i, packed where it does not lie well.
+static strip strip_at(const part *t, const stage *x, long i, long rows) {
+  const plan *p = t->p;
+  const rg_gemm *g = p->g;
+  if (p->in_place && rows == STRIP) {
+    const uint16_t *a = (const uint16_t *)g->a + i * g->lda + x->k;
+    return (strip){a, a + 16 * g->lda, g->lda * 2, KSTEP};
+  }
+  uint16_t *a = t->packed_a + (t->keep_a ? (i - t->i0) / STRIP * steps_of(x->kc) * BLOCK : 0);
+  if (!t->keep_a || x->j == t->j0) p->kind->pack_a(&p->a, i, 1, x->k, x->kc, a);
+  return (strip){a, a + HALF, LINE, BLOCK};
+}
+
+// finish takes the complete sums of a tile to C: beside the next tile's products if they only need rounding.
+static void finish(part *t, const float *tile, long i, long rows, long j, long cols) {
+  const rg_gemm *g = t->p->g;
+  if (!t->p->bare || cols < STRIP || rows < STRIP) rg_gemm_epilogue(g, tile, STRIP, i, rows, j, cols);
+  else t->w.tile = tile, t->w.c = (uint16_t *)g->c + i * g->ldc + j, t->w.ldc = g->ldc;
+}
+
+// multiply_strip multiplies the strip of A at row i with a stage of B.
+AMX static void multiply_strip(part *t, const stage *x, long i) {
+  const plan *p = t->p;
+  long k_all = p->g->k, rows = rg_min(STRIP, t->i0 + t->m - i), tiles = rg_ceil_div(x->n, STRIP), all = steps_of(x->kc);
+  long cut = k_all <= WHOLE_K ? all : rg_ceil_div(all, rg_ceil_div(all * KSTEP, L1_K));
+  strip a = strip_at(t, x, i, rows);
+  int ahead = p->ask && i + 2 * STRIP <= t->i0 + t->m;
+  t->w.ask = (const char *)a.upper + STRIP * a.ld;
+  t->w.lines = ahead ? rg_ceil_div(STRIP * x->kc * 2 / LINE, tiles * (all - 1)) : 0;
+  float *sums = t->tiles + (p->kc < k_all ? (i - t->i0) * rg_ceil_div(p->panel, STRIP) * STRIP : 0);
+  for (long k = 0; k < all; k += cut) {
+    long steps = rg_min(cut, all - k);
+    int first = x->k == 0 && k == 0, last = x->k + x->kc == k_all && k + steps == all;
+    strip ak = {a.upper + k * a.step, a.lower + k * a.step, a.ld, a.step};
+    for (long c = 0; c < tiles; c++) {
+      float *tile = sums + (first && last ? 0 : c * STRIP * STRIP);
+      multiply(steps, ak, t->packed_b + (c * all + k) * BLOCK, tile, !first, &t->w);
+      if (last) finish(t, tile, i, rows, x->j + c * STRIP, rg_min(STRIP, x->n - c * STRIP));
+    }
+  }
+}
+
+AMX static void run_part(void *ctx, long task) {
+  const plan *p = ctx;
+  const rg_gemm *g = p->g;
+  part t = {.p = p, .i0 = task / p->across * p->rows, .j0 = task % p->across * p->cols};
+  t.m = rg_min(p->rows, g->m - t.i0), t.n = rg_min(p->cols, g->n - t.j0);
+  long strips = rg_ceil_div(t.m, STRIP), wide = rg_ceil_div(p->panel, STRIP), bytes = steps_of(p->kc) * BLOCK * 2;
+  t.keep_a = p->kc == g->k && strips * bytes <= KEPT_BYTES;
+  t.packed_b = rg_scratch(0, (size_t)(wide * bytes));
+  t.packed_a = rg_scratch(1, (size_t)((t.keep_a ? strips : 1) * bytes));
+  t.tiles = rg_scratch(2, (size_t)(wide * (p->kc < g->k ? strips : 1) * STRIP * STRIP) * sizeof(float));
+  tiles_config();
+  for (long j = 0; j < t.n; j += p->panel)
+    for (long k = 0; k < g->k; k += p->kc) {
+      stage x = {t.j0 + j, rg_min(p->panel, t.n - j), k, rg_min(p->kc, g->k - k)};
+      p->kind->pack_b(&p->b, x.j, rg_ceil_div(x.n, STRIP), x.k, x.kc, t.packed_b);
+      for (long i = t.i0; i < t.i0 + t.m; i += STRIP) multiply_strip(&t, &x, i);
+    }
+  convert_tile(&t.w);
+  _tile_release();
+}
+
+// divide cuts C for threads: the fewest cycles of the largest part, by what a block of 32×32 takes to multiply, pack and load.
+static void divide(plan *p, int threads) {
+  enum { MULTIPLY = 64, PACK = 100, FETCH = 20 };
+  long m = rg_ceil_div(p->g->m, STRIP), n = rg_ceil_div(p->g->n, STRIP), best = 0;
+  for (long down = 1; down <= threads; down++) {
+    long rows = rg_ceil_div(m, down), cols = rg_ceil_div(n, threads / down);
+    long cycles = rows * cols * MULTIPLY + cols * PACK + rows * (p->in_place ? FETCH : PACK);
+    if (best && cycles >= best) continue;
+    best = cycles, p->rows = rows * STRIP, p->cols = cols * STRIP;
+  }
+}
+
+static long even(long len, long most, long unit) { // parts of len, multiples of unit, all about as long
+  most = rg_max(unit, most / unit * unit);
+  return rg_ceil_div(rg_ceil_div(len, rg_ceil_div(len, most)), unit) * unit;
+}
+
+int rg_gemm_bf16(const rg_gemm *g, rg_parallel_fn parallel, int threads) {
+  if (rg_isa < RG_AMX || !g->a_bf16 || !g->b_bf16 || g->b_blocks || g->update) return 0;
+  plan p = {g, rg_kind_bf16(), {g->a, g->lda, g->m, 1, !g->ta, 0}, {g->b, g->ldb, g->n, 1, g->tb, 0}};
+  // Tiles are loaded from rows that begin lines, and whose lines do not share few sets of the first-level cache.
+  p.in_place = !g->ta && g->k % KSTEP == 0 && (uintptr_t)g->a % LINE == 0 && g->lda * 2 % LINE == 0 && g->lda * 2 % 2048 != 0;
+  p.bare = g->c_bf16 && !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0;
+  p.ask = p.in_place && g->lda == g->k && g->k <= WHOLE_STAGE_K && g->m * g->k * 2 > NEAR_BYTES;
+  divide(&p, threads);
+  p.kc = g->k <= WHOLE_STAGE_K ? g->k : even(g->k, STAGE_K, KSTEP);
+  if (p.kc < g->k) p.rows = rg_min(p.rows, rg_max(STRIP, SUMS_BYTES / (4 * STRIP * 4) / STRIP * STRIP));
+  p.panel = even(p.cols, STAGE_BYTES / (p.kc * 2), STRIP);
+  if (p.kc < g->k) p.panel = even(p.cols, rg_min(p.panel, SUMS_BYTES / (4 * p.rows)), STRIP);
+  p.across = rg_ceil_div(g->n, p.cols);
+  parallel(p.across * rg_ceil_div(g->m, p.rows), run_part, &p);
+  return 1;
+}
+#endif
