@@ -32,6 +32,7 @@ func deviceCases(s trainShape, dt tensor.DType) []kernelCase {
 		{"qkv", "matmul", graph.MatMul{Bias: true}, []graph.Type{of(n, c), of(c, 3*c), of(3 * c)}},
 		{"qkv dx", "matmul", graph.MatMul{TransB: true}, []graph.Type{of(n, 3*c), of(c, 3*c)}},
 		{"qkv dw", "matmul", graph.MatMul{TransA: true}, []graph.Type{of(n, c), of(n, 3*c)}},
+		{"qkv dw + db", "linear_grad", nil, []graph.Type{of(n, c), of(n, 3*c)}},
 		{"projection + residual", "matmul", graph.MatMul{Bias: true, Residual: true}, []graph.Type{of(n, c), of(c, c), of(c), of(n, c)}},
 		{"fc + gelu", "matmul", gelu, []graph.Type{of(n, c), of(c, 4*c), of(4 * c)}},
 		{"fc dx · gelu'", "matmul", graph.MatMul{TransB: true, ActGrad: "gelu_tanh"}, []graph.Type{of(n, c), of(4*c, c), of(n, 4*c)}},

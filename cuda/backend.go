@@ -103,9 +103,10 @@ func (b *Backend) Close() error {
 }
 
 // Tune keeps activations in what products round to, as a GPU's memory and its bandwidth are what limits a step, and leaves out what
-// cuBLASLt does better: gelu's gradient belongs to its products, from gelu's input. Products want rows of logits on 16 bytes.
+// cuBLASLt does better: gelu's gradient belongs to its products, from gelu's input. Products want rows of logits on 16 bytes
+// and add up a factor's rows as they go.
 func (b *Backend) Tune(o *plan.Options) {
-	o.PadClasses = true
+	o.PadClasses, o.BiasInProduct = true, true
 	o.Storage, o.Disable = o.Precision, slices.Concat(o.Disable, []string{"keep-slope"})
 }
 

@@ -26,6 +26,7 @@ type device struct {
 	modules   []cu.Module
 	functions map[string]*function
 	info      kernels.DeviceInfo
+	bandwidth float64 // of its memory by its clock, in bytes per second; 0 where it does not say
 	products  products
 	small     *driver.Pinned // numbers on their way to or from the host
 }
@@ -108,6 +109,8 @@ func (d *device) describe() (err error) {
 		SMs: get(cu.MultiprocessorCount), Shared: get(maxSharedOptin),
 		Capability: 10*get(cu.ComputeCapabilityMajor) + get(cu.ComputeCapabilityMinor),
 	}
+	const kilohertz, twice = 1e3, 2 // two transfers per clock
+	d.bandwidth = twice * kilohertz * float64(get(cu.MemoryClockRate)) * float64(get(cu.GlobalMemoryBusWidth)) / 8
 	return err
 }
 

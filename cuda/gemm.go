@@ -47,51 +47,76 @@ func (d *device) openProducts() error {
 // productKey names everything that an algorithm may depend on.
 func productKey(g *kernels.Gemm) string {
 	align := func(p uint64) int { return min(8, bits.TrailingZeros64(p)) }
-	return fmt.Sprintf("%dx%dx%d*%d %v%v %v>%v round %v ld %d %d %d step %d %d %d bias %v gelu %v %v aux %v beta %v add %v align %d %d %d",
+	return fmt.Sprintf("%dx%dx%d*%d %v%v %v>%v round %v ld %d %d %d step %d %d %d bias %v sums %v gelu %v %v aux %v beta %v add %v align %d %d %d",
 		g.M, g.N, g.K, g.Batch, g.TransA, g.TransB, g.In, g.Out, g.Round, g.LDA, g.LDB, g.LDC, g.StepA, g.StepB, g.StepC,
-		g.Bias != 0, g.Gelu, g.DGelu, g.Aux != 0, g.Beta != 0, g.Add != 0 && g.Add != g.C, align(g.A), align(g.B), align(g.C))
+		g.Bias != 0, g.Sums != 0, g.Gelu, g.DGelu, g.Aux != 0, g.Beta != 0, g.Add != 0 && g.Add != g.C, align(g.A), align(g.B), align(g.C))
 }
 
 // candidates is how many algorithms are timed, runs how often each.
 const candidates, timedRuns = 16, 4
 
-// choose gives the plan the fastest algorithm; false where the library has none. Timing overwrites C, which is
-// safe while a program is compiled: nothing was computed yet.
+// refused stands in the place of an algorithm where a product and what belongs to it are faster one after the other.
+var refused blas.Algorithm
+
+// choose gives the plan the fastest algorithm; false where the library has none, or two steps are faster. Timing overwrites C and
+// Sums, which is safe while a program is compiled: nothing was computed yet.
 func (d *device) choose(p *blas.Plan, g *kernels.Gemm) bool {
 	key := productKey(g)
-	if d.known(p, key) {
-		return true
+	if use, ok := d.known(p, key); ok {
+		return use
 	}
 	defer d.products.lock()()
-	if d.known(p, key) { // another process has timed it
-		return true
+	if use, ok := d.known(p, key); ok { // another process has timed it
+		return use
 	}
-	best, found := float32(0), false
-	var fastest blas.Algorithm
+	fastest, best, found := d.time(p)
+	if !found {
+		return false
+	}
+	if g.Sums != kernels.Null && d.fasterApart(g, best) {
+		fastest = refused
+	}
+	p.Use(fastest)
+	d.products.fastest[key] = fastest
+	d.products.save()
+	return fastest != refused
+}
+
+// time returns the fastest of the algorithms and its time in milliseconds.
+func (d *device) time(p *blas.Plan) (fastest blas.Algorithm, best float32, found bool) {
 	for _, a := range p.Ask(candidates) {
 		p.Use(a)
 		if ms, ok := p.Time(d.compute, timedRuns); ok && (!found || ms < best) {
 			best, fastest, found = ms, a, true
 		}
 	}
-	if !found {
-		return false
-	}
-	p.Use(fastest)
-	d.products.fastest[key] = fastest
-	d.products.save()
-	return true
+	return fastest, best, found
 }
 
-// known gives the plan the algorithm that was fastest before, false where there is none or it fails. One run loads the
-// library's code, which a capture may not do, and shows that the algorithm still works.
-func (d *device) known(p *blas.Plan, key string) bool {
-	a, ok := d.products.fastest[key]
-	if ok {
-		p.Use(a)
-		_, ok = p.Time(d.compute, 1)
+// fasterApart reports whether the product alone, and then reading op(B) once more at 70 % of the memory's bandwidth, take less time.
+func (d *device) fasterApart(g *kernels.Gemm, together float32) bool {
+	alone := *g
+	alone.Sums = kernels.Null
+	p, err := blas.NewPlan(d.products.handle, &alone, d.products.workspace)
+	if err != nil || d.bandwidth == 0 {
+		return false
 	}
-	return ok
+	defer p.Close()
+	_, best, ok := d.time(p)
+	bytes := float64(g.K) * float64(g.N) * float64(g.In.Size())
+	return ok && float64(together) > float64(best)+bytes/(0.7*d.bandwidth)*1e3
+}
+
+// known gives the plan what was chosen before; ok is false where nothing was, or it fails. One run loads the library's
+// code, which a capture may not do, and shows that the algorithm still works.
+func (d *device) known(p *blas.Plan, key string) (use, ok bool) {
+	a, ok := d.products.fastest[key]
+	if !ok || a == refused {
+		return false, ok
+	}
+	p.Use(a)
+	_, ok = p.Time(d.compute, 1)
+	return ok, ok
 }
 
 // Gemm adds a product by the library. On the first pass it only asks whether there is an algorithm.

@@ -21,5 +21,6 @@ type Gemm struct {
 	Round          tensor.DType // BF16 lets f32 factors be rounded, F32 does not
 	Gelu           bool         // gelu, tanh form, on α·op(A)·op(B) + bias
 	DGelu          bool         // times gelu', tanh form, of Aux
+	Sums           uint64       // (N) of C's type: Σ over K of op(B), stored beside; with nothing else at the end
 	Aux            uint64       // Gelu: where its input is kept, Null for nowhere; DGelu: that input. Laid out as C
 }

@@ -183,6 +183,16 @@ func (p *deviceProduct) kernel(precision tensor.DType) (string, int) {
 	return "matmul_f32" + flags, 0
 }
 
+// gemm is the product with its bias, for the device's library.
+func (p *deviceProduct) gemm(c *DeviceCall) Gemm {
+	a, end := &p.args, &p.args.End
+	g := Gemm{M: int(a.M), N: int(a.N), K: int(a.K), TransA: p.transA, TransB: p.transB, A: a.A, B: a.B, C: end.Y, Bias: end.Bias,
+		In: p.dtype, Out: p.dtype, LDC: int(a.N), Batch: int(a.Batch.N), StepA: a.Batch.Strides[0][0], StepB: a.Batch.Strides[1][0],
+		StepC: int64(a.M) * int64(a.N), Alpha: end.Alpha, Round: c.Precision}
+	g.LDA, g.LDB = p.lines()
+	return g
+}
+
 // libraryProduct asks the device's library for the product; what it cannot do at the end follows in a kernel of ours. It
 // is false where there is no library, the batch has more than one stride, or the bias belongs to rows.
 func libraryProduct(c *DeviceCall, p deviceProduct) (bool, error) {
@@ -190,10 +200,7 @@ func libraryProduct(c *DeviceCall, p deviceProduct) (bool, error) {
 	if end.BiasRows != 0 && end.Bias != Null || a.Batch.Axes > 1 || a.M == 0 || a.N == 0 || a.K == 0 || a.Batch.N == 0 {
 		return false, nil
 	}
-	g := Gemm{M: int(a.M), N: int(a.N), K: int(a.K), TransA: p.transA, TransB: p.transB, A: a.A, B: a.B, C: end.Y, Bias: end.Bias,
-		In: p.dtype, Out: p.dtype, LDC: int(a.N), Batch: int(a.Batch.N), StepA: a.Batch.Strides[0][0], StepB: a.Batch.Strides[1][0],
-		StepC: int64(a.M) * int64(a.N), Alpha: end.Alpha, Round: c.Precision}
-	g.LDA, g.LDB = p.lines()
+	g := p.gemm(c)
 	plain := end.Pre == Null && end.Residual == Null
 	switch {
 	case plain && end.Act == 0 && end.Kept == Null:

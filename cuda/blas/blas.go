@@ -64,6 +64,7 @@ const (
 	epilogueGelu                 = 32 // the tanh form
 	epilogueAux                  = 128
 	epilogueDGelu                = 64 | epilogueAux
+	epilogueBGradA               = 256 // sums of A over k, for every row of D
 )
 
 // product turns a row-major product into the library's column-major one: C = A·B row by row is Cᵀ = Bᵀ·Aᵀ column by
@@ -87,6 +88,8 @@ func product(g *kernels.Gemm) (C.ringo_product, error) {
 		p.c = C.uint64_t(g.Add)
 	}
 	switch {
+	case g.Sums != kernels.Null:
+		p.epilogue, p.bias = epilogueBGradA, C.uint64_t(g.Sums)
 	case g.DGelu:
 		p.epilogue = epilogueDGelu
 	case g.Gelu && g.Aux != kernels.Null:

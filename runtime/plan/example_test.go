@@ -49,6 +49,7 @@ func Example() {
 	// keep-slope      matmul
 	// fuse-residual   matmul
 	// simplify-again  matmul
+	// fuse-bias-grad  matmul
 	// blocks          matmul
 	// prune           matmul
 	// 1 instruction: {TransA:false TransB:false Bias:true Act:relu KeepPre:false ActGrad: Residual:true Blocks:[0 0] Slope:false}

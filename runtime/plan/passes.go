@@ -29,6 +29,7 @@ var passes = []pass{
 	{"keep-slope", true, keepSlopes},
 	{"fuse-residual", true, fuseResidual},
 	{"simplify-again", true, simplify},
+	{"fuse-bias-grad", true, fuseBiasGrad},
 	{"blocks", true, blocks},
 	{"prune", false, prune},
 }

@@ -19,11 +19,13 @@ type Options struct {
 	FuseUpdate bool
 	// PadClasses says that the device's products want rows of logits on 16 bytes.
 	PadClasses bool
-	Blocks     bool     // the device reads weights in "blocks"
-	Rounding   string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
-	Recompute  string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
-	Disable    []string // names of optional passes to leave out, for tests and for finding faults
-	Dump       func(pass string, g *graph.Graph)
+	// BiasInProduct says that the device's product can add up the rows of a factor ("linear_grad").
+	BiasInProduct bool
+	Blocks        bool     // the device reads weights in "blocks"
+	Rounding      string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
+	Recompute     string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
+	Disable       []string // names of optional passes to leave out, for tests and for finding faults
+	Dump          func(pass string, g *graph.Graph)
 }
 
 // Training asks for a whole training step.

@@ -140,7 +140,7 @@ func TestDumpShowsEveryPass(t *testing.T) {
 	var names []string
 	program(t, gpt(1, 1, 8, 4, 9), 1, plan.Options{Precision: tensor.F32, Training: &plan.Training{Rule: rule},
 		Dump: func(pass string, g *graph.Graph) { names = append(names, pass) }})
-	require.Equal(t, "storage round pad-classes differentiate simplify int8 recompute fuse-loss fuse-epilogue keep-slope fuse-residual simplify-again blocks prune", strings.Join(names, " "))
+	require.Equal(t, "storage round pad-classes differentiate simplify int8 recompute fuse-loss fuse-epilogue keep-slope fuse-residual simplify-again fuse-bias-grad blocks prune", strings.Join(names, " "))
 }
 
 // Tensors without elements are planned like others, beside live ones.
@@ -189,4 +189,23 @@ func TestPadsClasses(t *testing.T) {
 	for _, in := range p.Instrs {
 		require.NotEqual(t, "pad", in.Op.Name)
 	}
+}
+
+// Weight and bias gradients are one product where the device asks for it.
+func TestFusesBiasGradients(t *testing.T) {
+	t.Parallel()
+	count := func(o plan.Options) map[string]int {
+		o.Training = &plan.Training{Rule: rule, Clip: 1}
+		out := map[string]int{}
+		for _, in := range program(t, gpt(2, 2, 32, 16, 65), 2, o).Instrs {
+			out[in.Op.Name]++
+		}
+		return out
+	}
+	apart, joined := count(plan.Options{}), count(plan.Options{BiasInProduct: true})
+	require.Zero(t, apart["linear_grad"])
+	require.Equal(t, 8, joined["linear_grad"], "four linear layers with a bias in each of two blocks")
+	require.Equal(t, apart["sum"]-8, joined["sum"])
+	require.Equal(t, apart["matmul"]-8, joined["matmul"])
+	require.Equal(t, apart, count(plan.Options{BiasInProduct: true, Disable: []string{"fuse-bias-grad"}}))
 }

@@ -99,6 +99,11 @@ void compute(void *data) {
         if (epilogue & 32) x = 0.5f * x * (1 + tanhf(0.79788456f * (x + 0.044715f * x * x * x)));
         store(q->pd, q->c.type, at, x);
       }
+  for (int64_t i = 0; i < m && (epilogue & 256); i++) {
+    double s = 0;
+    for (int64_t l = 0; l < k; l++) s += factor(*q, q->pa, q->a, ta, i, l, 0);
+    store((void *)q->d.get(BIAS), q->c.type, i, (float)s);
+  }
 }
 } // namespace
 
@@ -130,7 +135,8 @@ static int check(const Desc *d, const Layout *a, const Layout *b, const Layout *
   if (m != c->rows || n != c->cols || k != kb || a->type != b->type) return INVALID;
   int64_t epilogue = d->get(EPILOGUE, 1);
   if ((epilogue & 128) && (d->get(AUX_LD) % 8 || d->get(AUX_LD) < m)) return NOT_SUPPORTED;
-  if ((epilogue & 4) && !d->get(BIAS)) return INVALID;
+  if ((epilogue & (4 | 256)) && !d->get(BIAS)) return INVALID;
+  if ((epilogue & 256) && (epilogue != 256 || c->get(BATCH, 1) > 1)) return NOT_SUPPORTED;
   if ((epilogue & 128) && c->get(BATCH, 1) > 1 && (!d->get(AUX_STEP) || d->get(AUX_STEP) % 8)) return NOT_SUPPORTED;
   if ((epilogue & 64) && (epilogue & (4 | 32))) return NOT_SUPPORTED;
   return OK;
