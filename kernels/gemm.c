@@ -103,8 +103,8 @@ static const char *shared_chunk(const pass *s) {
   return copy;
 }
 
-// plain is the sum in the order of k by f32 multiply-add: the answer for tiles where a shortcut met infinities.
-static void plain(const rg_gemm *g, long i0, long rows, long j0, long cols, float *tile, long ldt) {
+// The answer for tiles where a shortcut met infinities.
+void rg_gemm_plain(const rg_gemm *g, long i0, long rows, long j0, long cols, float *tile, long ldt) {
   for (long i = 0; i < rows; i++) {
     float *c = tile + i * ldt;
     memset(c, 0, (size_t)cols * sizeof(float));
@@ -121,7 +121,7 @@ static void plain(const rg_gemm *g, long i0, long rows, long j0, long cols, floa
 // repair computes tiles again in which a shortcut met infinities.
 static void repair(const pass *s, float *tile, long i0, long j0) {
   long nr = s->kind->nr, rows = rg_min(s->kind->mr, s->g->m - i0);
-  if (!s->kind->exact && !rg_gemm_finite(tile, rows * nr)) plain(s->g, i0, rows, j0, rg_min(nr, s->g->n - j0), tile, nr);
+  if (!s->kind->exact && !rg_gemm_finite(tile, rows * nr)) rg_gemm_plain(s->g, i0, rows, j0, rg_min(nr, s->g->n - j0), tile, nr);
 }
 
 // finish turns a run of n tiles beside each other into C, a few rows at a time: the CPU fetches ahead along rows.
@@ -239,6 +239,7 @@ static void product(const rg_gemm *g, parallel_fn parallel, int threads) {
   }
   const rg_kind *kind = choose(g);
   if (kind == rg_kind_bf16() && rg_gemm_bf16(g, parallel, threads)) return;
+  if (kind == rg_kind_split() && rg_gemm_beside(g, parallel, threads)) return;
   rg_side a = {g->a, g->lda, g->m, g->a_bf16, !g->ta}, b = {g->b, g->ldb, g->n, g->b_bf16, g->tb, g->b_blocks ? rg_ceil_div(g->k, 32) : 0};
   pass s = {.g = g, .kind = kind, .shares_a = g->m <= g->n && !g->update}; // a task that moves a parameter wants whole rows
   s.bare = !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0 && !g->update;

@@ -8,8 +8,9 @@ typedef uint32_t __attribute__((may_alias)) rg_bits_of;
 #include "rg_multi.h"
 void rg_gemm_epilogue(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols) {
   if (g->update) rg_gemm_update(g, tile, ldt, 0, i0, rows, j0, cols);
-  else RG_DISPATCH(gemm_end)(g, tile, ldt, i0, rows, j0, cols);
+  else rg_gemm_end_of(g)(g, tile, ldt, i0, rows, j0, cols);
 }
+rg_gemm_end rg_gemm_end_of(const rg_gemm *g) { return RG_DISPATCH(gemm_end_of)(g); }
 int rg_gemm_finite(const float *tile, long n) { return RG_DISPATCH(tile_finite)(tile, n); }
 #else
 
@@ -123,6 +124,8 @@ RG_VEC void NAMED(tile)(const rg_gemm *g, const float *tile, long ldt, long i0, 
     if (j < cols)
       for (long r = 0; r < 4; r++) NAMED(group)(g, tile + r * ldt + j, ldt, i0 + i + r, j0 + j, cols - j, 1, act, slope, dact, bf16);
   }
+  for (; i + 2 <= rows && cols % RG_WIDTH == 0; i += 2, tile += 2 * ldt)
+    for (long j = 0; j < cols; j += RG_WIDTH) NAMED(group)(g, tile + j, ldt, i0 + i, j0 + j, RG_WIDTH, 2, act, slope, dact, bf16);
   for (; i < rows; i++, tile += ldt)
     for (long j = 0; j < cols; j += RG_WIDTH) NAMED(group)(g, tile + j, ldt, i0 + i, j0 + j, cols - j, 1, act, slope, dact, bf16);
 }
@@ -141,16 +144,15 @@ LOOP(relu_grad, RG_ACT_NONE, 0, RG_ACT_RELU, 0)
 LOOP(add_bf16, RG_ACT_NONE, 0, RG_ACT_NONE, 1)
 LOOP(any, g->act, g->slope && g->pre, g->dact_pre ? g->dact : RG_ACT_NONE, g->c_bf16)
 
-static void RG_NAME(gemm_end)(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols) {
+static rg_gemm_end RG_NAME(gemm_end_of)(const rg_gemm *g) {
   int dact = g->dact_pre ? g->dact : RG_ACT_NONE, slope = g->slope && g->pre;
-  void (*end)(const rg_gemm *, const float *, long, long, long, long, long) = NAMED(any);
-  if (!g->act && !dact && !slope) end = g->c_bf16 ? NAMED(add_bf16) : NAMED(add);
-  else if (g->c_bf16) end = NAMED(any);
-  else if (g->act == RG_ACT_RELU && !dact && !slope) end = NAMED(relu);
-  else if (g->act == RG_ACT_GELU_TANH && !dact) end = slope ? NAMED(gelu_tanh_slope) : NAMED(gelu_tanh);
-  else if (!g->act && !slope && dact == RG_ACT_SLOPE) end = NAMED(times_slope);
-  else if (!g->act && !slope && dact == RG_ACT_RELU) end = NAMED(relu_grad);
-  end(g, tile, ldt, i0, rows, j0, cols);
+  if (!g->act && !dact && !slope) return g->c_bf16 ? NAMED(add_bf16) : NAMED(add);
+  if (g->c_bf16) return NAMED(any);
+  if (g->act == RG_ACT_RELU && !dact && !slope) return NAMED(relu);
+  if (g->act == RG_ACT_GELU_TANH && !dact) return slope ? NAMED(gelu_tanh_slope) : NAMED(gelu_tanh);
+  if (!g->act && !slope && dact == RG_ACT_SLOPE) return NAMED(times_slope);
+  if (!g->act && !slope && dact == RG_ACT_RELU) return NAMED(relu_grad);
+  return NAMED(any);
 }
 
 static int RG_NAME(tile_finite)(const float *tile, long n) {

@@ -40,6 +40,17 @@ const rg_kind *rg_kind_split(void); // AMX on factors split in three bf16 parts:
 // rg_gemm_epilogue writes rows×cols of C from (i0,j0): the sums lie in tile, ldt apart. g is one product, not a batch.
 void rg_gemm_epilogue(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols);
 
+// rg_gemm_end_of returns what rg_gemm_epilogue does for a product without update.
+typedef void (*rg_gemm_end)(const rg_gemm *g, const float *tile, long ldt, long i0, long rows, long j0, long cols);
+rg_gemm_end rg_gemm_end_of(const rg_gemm *g);
+
+// rg_gemm_plain writes the sums of rows×cols of C from (i0,j0), in the order of k by f32 multiply-add, to tile.
+void rg_gemm_plain(const rg_gemm *g, long i0, long rows, long j0, long cols, float *tile, long ldt);
+
+// rg_gemm_beside computes a product whose packing and ends run beside AMX, or returns 0 where g is not one of those. parallel runs
+// its tasks. Like all choices it follows from g alone.
+int rg_gemm_beside(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *), int threads);
+
 // rg_gemm_finite reports whether none of n numbers is infinite or NaN.
 int rg_gemm_finite(const float *tile, long n);
 
