@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+
+	"ringo/internal/files"
 )
 
 // Sink receives events. line is the event's JSON with a line end, valid during the call only.
@@ -63,25 +66,23 @@ type File struct{ f *os.File }
 
 // OpenFile opens metrics.jsonl. For a run that goes on after step, 0 for a new one, it drops the events of
 // later steps (they belong to work that is done again) and a torn last line, and returns what is left to
-// the sinks that show history.
+// the sinks that show history. The file changes whole or not at all.
 func OpenFile(path string, step int) (*File, []Point, error) {
-	var history []Point
-	var keep []byte
-	if step > 0 {
-		raw, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, nil, err
-		}
-		keep, history = upTo(raw, step)
+	if step == 0 {
+		f, err := os.Create(path)
+		return &File{f}, nil, err
 	}
-	f, err := os.Create(path)
-	if err != nil {
+	raw, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}
-	if _, err := f.Write(keep); err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("%s: %w", path, err), f.Close())
+	keep, history := upTo(raw, step)
+	write := func(w io.Writer) error { _, err := w.Write(keep); return err }
+	if err := files.Write(files.OS{}, filepath.Dir(path), files.Part{Name: filepath.Base(path), Write: write}); err != nil {
+		return nil, nil, err
 	}
-	return &File{f}, history, nil
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	return &File{f}, history, err
 }
 
 // Point is what an earlier part of a run says about a step.
