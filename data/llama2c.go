@@ -2,7 +2,6 @@ package data
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -30,7 +29,7 @@ var _ Marker = (*llama2cTokenizer)(nil)
 
 func openLlama2c(spec TokenizerSpec, _ string) (Tokenizer, error) {
 	if spec.Path == "" {
-		return nil, errors.New("tokenizer llama2c: data.tokenizer_path is missing, it names the tokenizer's .bin file")
+		return nil, &KeyError{"data.tokenizer_path", "missing; for llama2c it names the tokenizer's .bin file"}
 	}
 	path, err := Find(spec.Path)
 	if err != nil {

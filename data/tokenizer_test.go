@@ -199,7 +199,7 @@ func TestDamagedTokenizerFiles(t *testing.T) {
 	_, err = OpenTokenizer(TokenizerSpec{Name: "llama2c", Path: path})
 	require.ErrorContains(t, err, path)
 	_, err = OpenTokenizer(TokenizerSpec{Name: "llama2c"})
-	require.ErrorContains(t, err, "data.tokenizer_path is missing")
+	require.ErrorContains(t, err, "data.tokenizer_path: missing")
 	_, err = OpenTokenizer(TokenizerSpec{Name: "gpt2", Path: "gpt2-bpe/no"})
 	require.ErrorContains(t, err, "ringo data fetch gpt2-bpe")
 

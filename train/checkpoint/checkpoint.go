@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,14 +101,18 @@ func resolve(path string) (string, error) {
 	}
 	st, err := os.Stat(path)
 	if err != nil {
-		return "", fmt.Errorf("checkpoint: %w", err)
+		var why *fs.PathError
+		if errors.As(err, &why) {
+			err = why.Err // the path is named already
+		}
+		return "", fmt.Errorf("checkpoint %s: %w, expected a run's folder or one of its checkpoints", path, err)
 	}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
 	_, isStep := stepOf(filepath.Base(path))
 	if _, err := os.Stat(filepath.Join(path, ManifestName)); !st.IsDir() || (err != nil && !isStep) {
-		return "", fmt.Errorf("checkpoint %s: no %s and no %s link in it: %w", path, ManifestName, LatestName, os.ErrNotExist)
+		return "", fmt.Errorf("checkpoint %s: neither %s nor a link %s in it (%w), expected a run's folder or one of its checkpoints", path, ManifestName, LatestName, os.ErrNotExist)
 	}
 	return path, nil
 }
