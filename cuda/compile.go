@@ -125,6 +125,11 @@ func (c *compiling) compile() (*exec, error) {
 	if err := e.allocate(c, n); err != nil {
 		return nil, errors.Join(err, e.release())
 	}
+	if !c.d.soft { // whose memory starts as NaN, to be found
+		if err := c.d.noise(c.base[plan.Work], n.work); err != nil {
+			return nil, errors.Join(err, e.release())
+		}
+	}
 	e.binder = &binder{d: c.d, commands: &driver.Commands{}, scratch: e.scratch}
 	var err error
 	if e.starts, e.outs, err = c.bind(e.binder); err == nil && e.binder.peak > count.peak {

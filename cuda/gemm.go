@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"ringo/cuda/blas"
+	"ringo/cuda/driver"
 	"ringo/kernels"
 )
 
@@ -91,6 +92,22 @@ func (d *device) time(p *blas.Plan) (fastest blas.Algorithm, best float32, found
 		}
 	}
 	return fastest, best, found
+}
+
+// noise fills memory with numbers of [−1,1): products of what a driver's new memory holds, zeros, would be timed at clocks that
+// those of data do not keep. It is called between enter and leave.
+func (d *device) noise(p uint64, bytes int64) error {
+	const threads, pack = 256, 16
+	if d.products.version == 0 || bytes < pack {
+		return nil
+	}
+	list := &binder{d: d, commands: &driver.Commands{}}
+	defer list.close()
+	call := &kernels.DeviceCall{Device: d.info, Queue: list}
+	if err := call.Launch("noise", call.Strided(bytes/pack, threads), kernels.Block(threads), 0, p, bytes/pack); err != nil {
+		return err
+	}
+	return list.commands.Run(0, 1, d.ctx, d.compute)
 }
 
 // fasterApart reports whether the product alone, and then reading op(B) once more at 70 % of the memory's bandwidth, take less time.

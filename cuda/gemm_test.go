@@ -33,7 +33,7 @@ func withLibrary(t *testing.T, run string) {
 // Products by the library: the twin of cuBLASLt in cuda/soft/blas checks descriptors and computes what they say.
 func TestProductsByTheLibrary(t *testing.T) {
 	t.Parallel()
-	withLibrary(t, "^TestProducts(Auxiliary)?Child$")
+	withLibrary(t, "^Test(Products(Auxiliary)?|Noise)Child$")
 }
 
 // The suite with the library in place of our own products.
@@ -99,6 +99,29 @@ func TestProductsAuxiliaryChild(t *testing.T) {
 		require.InDelta(t, v*(gelu(v+h)-gelu(v-h))/(2*h), slope[i], 1e-5, "element %d", i)
 		require.InDelta(t, v+0.5*add.x[i], total[i], 1e-5, "element %d", i)
 	}
+}
+
+// What products are timed on: every number is there, of both signs, and no two stretches are alike.
+func TestNoiseChild(t *testing.T) {
+	if os.Getenv("RINGO_CUBLASLT") == "" {
+		t.Skip("runs as a child of TestProductsByTheLibrary")
+	}
+	d := softDevice(t)
+	require.NoError(t, d.enter())
+	defer d.leave()
+	const n = 1 << 16
+	p := place(t, d, tensor.BF16, n, 1)
+	require.NoError(t, d.noise(p.ptr, 2*n))
+	require.NoError(t, d.move(p.ptr, p.raw, false))
+	tensor.LoadFloat64(p.x, tensor.BF16, p.raw)
+	var sum, squares float64
+	for i, x := range p.x {
+		require.True(t, math.Abs(x) <= 1, "element %d is %g", i, x)
+		sum, squares = sum+x, squares+x*x
+	}
+	require.InDelta(t, 0, sum/n, 0.01)
+	require.InDelta(t, 1.0/3, squares/n, 0.01, "uniform over [−1,1)")
+	require.NotEqual(t, p.x[:64], p.x[64:128])
 }
 
 func fetch(t *testing.T, d *device, p placed) []float64 {
