@@ -18,9 +18,12 @@ template <int D, int MT, int BC> DEVICE void attend(const AttentionArgs &p) {
   const bf16 *k = head_rows<const bf16>(p.k, p.kv_row, p.keys, p.dim, b, group);
   const bf16 *v = head_rows<const bf16>(p.v, p.kv_row, p.keys, p.dim, b, group);
   int most = seen_by(p, first, min(t0 + BR, p.queries) - 1), least = seen_by(p, first, t0);
-  Rows::load(qs, head_rows<const bf16>(p.q, p.q_row, p.queries, p.dim, b, h), p.q_row, t0, BR, p.queries, p.dim);
-  Rows::load(ks, k, p.kv_row, 0, BC, most, p.dim);
-  Rows::load(vs, v, p.kv_row, 0, BC, most, p.dim);
+  HeadCopy<D> copy_k(k, p.kv_row, p.dim), copy_v(v, p.kv_row, p.dim);
+  shared_at to_k = shared_address(ks), to_v = shared_address(vs), lane_q = Rows::lane_a(qs) + warp * 16 * MT * Rows::pitch * 16;
+  shared_at lane_k = Rows::lane_b(ks), lane_v = Rows::lane_a(vs);
+  HeadCopy<D>(head_rows<const bf16>(p.q, p.q_row, p.queries, p.dim, b, h), p.q_row, p.dim).template start<BR>(shared_address(qs), t0, p.queries);
+  copy_k.template start<BC>(to_k, 0, most);
+  copy_v.template start<BC>(to_v, 0, most);
   copy_async_commit();
 
   float out[MT][D / 8][4], top[MT][2], sum[MT][2], scale = p.scale * LOG2_E;
@@ -29,16 +32,16 @@ template <int D, int MT, int BC> DEVICE void attend(const AttentionArgs &p) {
   for (int i = 0; i < MT; i++)
 #pragma unroll
     for (int r = 0; r < 2; r++) top[i][r] = -INFINITY, sum[i][r] = 0.f;
-  for (int from = 0, at = 0; from < most; from += BC, at ^= 1) {
+  for (int from = 0, at = 0; from < most; from += BC, at ^= tile * 16) {
     copy_async_wait<0>();
     __syncthreads(); // this tile is there; the other one has been read by all
     if (from + BC < most) {
-      Rows::load(ks + (at ^ 1) * tile, k, p.kv_row, from + BC, BC, most, p.dim);
-      Rows::load(vs + (at ^ 1) * tile, v, p.kv_row, from + BC, BC, most, p.dim);
+      copy_k.template start<BC>(to_k + (at ^ tile * 16), from + BC, most);
+      copy_v.template start<BC>(to_v + (at ^ tile * 16), from + BC, most);
     }
     copy_async_commit();
     float s[MT][NT][4];
-    scores<D, MT, NT>(s, qs, warp * 16 * MT, ks + at * tile);
+    scores<D, MT, NT>(s, lane_q, lane_k + at);
     bool masked = from + BC > least;
 #pragma unroll
     for (int i = 0; i < MT; i++)
@@ -68,7 +71,7 @@ template <int D, int MT, int BC> DEVICE void attend(const AttentionArgs &p) {
 #pragma unroll
         for (int j = 0; j < D / 8; j++) out[i][j][2 * r] *= shrink, out[i][j][2 * r + 1] *= shrink;
       }
-    gather<D, MT, NT>(out, s, vs + at * tile);
+    gather<D, MT, NT>(out, s, lane_v + at);
   }
 
 #pragma unroll

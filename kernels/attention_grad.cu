@@ -47,21 +47,32 @@ template <int D, int MT, int BR, int STEP> DEVICE void attend_dkv(const Attentio
   int s0 = blockIdx.x * BC, group = blockIdx.y, b = blockIdx.z, heads = p.heads / p.kv_heads;
   // Query t sees keys up to t + first: the first query that sees this tile.
   int start = max(0, s0 - p.first) / BR * BR, tiles = max(0, (p.queries - start + BR - 1) / BR), total = tiles * heads;
-  Rows::load(ks, head_rows<const bf16>(p.k, p.kv_row, p.keys, p.dim, b, group), p.kv_row, s0, BC, p.keys, p.dim);
-  Rows::load(vs, head_rows<const bf16>(p.v, p.kv_row, p.keys, p.dim, b, group), p.kv_row, s0, BC, p.keys, p.dim);
+  HeadCopy<D>(head_rows<const bf16>(p.k, p.kv_row, p.keys, p.dim, b, group), p.kv_row, p.dim).template start<BC>(shared_address(ks), s0, p.keys);
+  HeadCopy<D>(head_rows<const bf16>(p.v, p.kv_row, p.keys, p.dim, b, group), p.kv_row, p.dim).template start<BC>(shared_address(vs), s0, p.keys);
+  shared_at to_q = shared_address(qs), to_dy = shared_address(dys), warp_rows = warp * 16 * MT * Rows::pitch * 16;
+  shared_at lane_k = Rows::lane_a(ks) + warp_rows, lane_v = Rows::lane_a(vs) + warp_rows;
+  shared_at q_along = Rows::lane_b(qs), q_down = Rows::lane_a(qs), dy_along = Rows::lane_b(dys), dy_down = Rows::lane_a(dys);
+  int head = group * heads; // of the tile that is brought next, which starts at query `coming`
+  int coming = start;
+  HeadCopy<D> copy_q(head_rows<const bf16>(p.q, p.q_row, p.queries, p.dim, b, head), p.q_row, p.dim);
+  HeadCopy<D> copy_dy(head_rows<const bf16>(p.dy, p.y_row, p.queries, p.dim, b, head), p.y_row, p.dim);
+  const float *of_lse = p.lse + ((int64_t)b * p.heads + head) * p.queries, *of_delta = p.delta + ((int64_t)b * p.heads + head) * p.queries;
 
-  // bring starts copies of tile i of the queries, and reads its statistics.
-#define BRING(i)                                                                                                            \
-  do {                                                                                                                      \
-    int h_ = group * heads + (i) / tiles, t_ = start + (i) % tiles * BR, to_ = (i) & 1;                                     \
-    Rows::load(qs + to_ * tile, head_rows<const bf16>(p.q, p.q_row, p.queries, p.dim, b, h_), p.q_row, t_, BR, p.queries, p.dim);    \
-    Rows::load(dys + to_ * tile, head_rows<const bf16>(p.dy, p.y_row, p.queries, p.dim, b, h_), p.y_row, t_, BR, p.queries, p.dim); \
-    for (int r_ = threadIdx.x; r_ < BR; r_ += ATTENTION_THREADS) {                                                          \
-      int64_t at_ = ((int64_t)b * p.heads + h_) * p.queries + t_ + r_;                                                      \
-      bool there_ = t_ + r_ < p.queries;                                                                                    \
-      lse[to_ * BR + r_] = there_ ? p.lse[at_] * LOG2_E : 0.f;                                                              \
-      delta[to_ * BR + r_] = there_ ? p.delta[at_] : 0.f;                                                                   \
-    }                                                                                                                       \
+  // BRING starts copies of the next tile of the queries to stage i, and reads its statistics.
+#define BRING(i)                                                                                    \
+  do {                                                                                              \
+    copy_q.template start<BR>(to_q + (i) * tile * 16, coming, p.queries);                           \
+    copy_dy.template start<BR>(to_dy + (i) * tile * 16, coming, p.queries);                         \
+    if (threadIdx.x < BR) {                                                                         \
+      int t_ = coming + threadIdx.x;                                                                \
+      lse[(i) * BR + threadIdx.x] = t_ < p.queries ? of_lse[t_] * LOG2_E : 0.f;                     \
+      delta[(i) * BR + threadIdx.x] = t_ < p.queries ? of_delta[t_] : 0.f;                          \
+    }                                                                                               \
+    coming += BR;                                                                                   \
+    if (coming >= p.queries) { /* on to the next head */                                            \
+      coming = start;                                                                               \
+      copy_q.x += p.dim, copy_dy.x += p.dim, of_lse += p.queries, of_delta += p.queries;            \
+    }                                                                                               \
   } while (0)
 
   if (total > 0) BRING(0);
@@ -69,19 +80,18 @@ template <int D, int MT, int BR, int STEP> DEVICE void attend_dkv(const Attentio
   float dk[MT][D / 8][4], dv[MT][D / 8][4], scale = p.scale * LOG2_E;
   zero(dk);
   zero(dv);
-  for (int i = 0; i < total; i++) {
+  for (int i = 0, t0 = start; i < total; i++, t0 = t0 + BR < p.queries ? t0 + BR : start) {
     copy_async_wait<0>();
     __syncthreads(); // tile i is there; the other one has been read by all
-    if (i + 1 < total) BRING(i + 1);
+    if (i + 1 < total) BRING((i + 1) & 1);
     copy_async_commit();
-    const uint4 *q = qs + (i & 1) * tile, *dy = dys + (i & 1) * tile;
-    int t0 = start + i % tiles * BR;
+    const shared_at stage = (i & 1) * tile * 16;
     bool masked = t0 + BR > p.queries || seen_by(p, p.first, t0) < s0 + BC;
 #pragma unroll
     for (int part = 0; part < BR; part += STEP) {
       const float *l = lse + (i & 1) * BR + part, *d = delta + (i & 1) * BR + part;
       float s[MT][NT][4], dp[MT][NT][4];
-      scores<D, MT, NT>(s, ks, warp * 16 * MT, q, part);
+      scores<D, MT, NT>(s, lane_k, Rows::at(q_along + stage, part, 0));
 #pragma unroll
       for (int j = 0; j < NT; j++)
 #pragma unroll
@@ -101,15 +111,15 @@ template <int D, int MT, int BR, int STEP> DEVICE void attend_dkv(const Attentio
                 if (16 * m + 8 * r >= seen) s[m][j][2 * r + c] = 0.f;
           }
         }
-      gather<D, MT, NT>(dv, s, dy, part);
-      scores<D, MT, NT>(dp, vs, warp * 16 * MT, dy, part);
+      gather<D, MT, NT>(dv, s, Rows::at(dy_down + stage, part, 0));
+      scores<D, MT, NT>(dp, lane_v, Rows::at(dy_along + stage, part, 0));
 #pragma unroll
       for (int j = 0; j < NT; j++)
 #pragma unroll
         for (int c = 0; c < 4; c++)
 #pragma unroll
           for (int m = 0; m < MT; m++) s[m][j][c] *= dp[m][j][c] - d[8 * j + 2 * t + c % 2];
-      gather<D, MT, NT>(dk, s, q, part);
+      gather<D, MT, NT>(dk, s, Rows::at(q_down + stage, part, 0));
     }
   }
 #undef BRING
@@ -134,10 +144,14 @@ template <int D, int MT, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
   const bf16 *k = head_rows<const bf16>(p.k, p.kv_row, p.keys, p.dim, b, group);
   const bf16 *v = head_rows<const bf16>(p.v, p.kv_row, p.keys, p.dim, b, group);
   int most = seen_by(p, p.first, min(t0 + BR, p.queries) - 1), least = seen_by(p, p.first, t0);
-  Rows::load(qs, head_rows<const bf16>(p.q, p.q_row, p.queries, p.dim, b, h), p.q_row, t0, BR, p.queries, p.dim);
-  Rows::load(dys, head_rows<const bf16>(p.dy, p.y_row, p.queries, p.dim, b, h), p.y_row, t0, BR, p.queries, p.dim);
-  Rows::load(ks, k, p.kv_row, 0, BC, most, p.dim);
-  Rows::load(vs, v, p.kv_row, 0, BC, most, p.dim);
+  HeadCopy<D> copy_k(k, p.kv_row, p.dim), copy_v(v, p.kv_row, p.dim);
+  shared_at to_k = shared_address(ks), to_v = shared_address(vs), warp_rows = warp * 16 * MT * Rows::pitch * 16;
+  shared_at lane_q = Rows::lane_a(qs) + warp_rows, lane_dy = Rows::lane_a(dys) + warp_rows;
+  shared_at k_along = Rows::lane_b(ks), k_down = Rows::lane_a(ks), v_along = Rows::lane_b(vs);
+  HeadCopy<D>(head_rows<const bf16>(p.q, p.q_row, p.queries, p.dim, b, h), p.q_row, p.dim).template start<BR>(shared_address(qs), t0, p.queries);
+  HeadCopy<D>(head_rows<const bf16>(p.dy, p.y_row, p.queries, p.dim, b, h), p.y_row, p.dim).template start<BR>(shared_address(dys), t0, p.queries);
+  copy_k.template start<BC>(to_k, 0, most);
+  copy_v.template start<BC>(to_v, 0, most);
   copy_async_commit();
   float dq[MT][D / 8][4], lse[MT][2], delta[MT][2], scale = p.scale * LOG2_E;
   zero(dq);
@@ -150,17 +164,17 @@ template <int D, int MT, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
       lse[i][r] = row < p.queries ? p.lse[at] * LOG2_E : 0.f;
       delta[i][r] = row < p.queries ? p.delta[at] : 0.f;
     }
-  for (int from = 0, at = 0; from < most; from += BC, at ^= 1) {
+  for (int from = 0, at = 0; from < most; from += BC, at ^= tile * 16) {
     copy_async_wait<0>();
     __syncthreads(); // this tile is there; the other one has been read by all
     if (from + BC < most) {
-      Rows::load(ks + (at ^ 1) * tile, k, p.kv_row, from + BC, BC, most, p.dim);
-      Rows::load(vs + (at ^ 1) * tile, v, p.kv_row, from + BC, BC, most, p.dim);
+      copy_k.template start<BC>(to_k + (at ^ tile * 16), from + BC, most);
+      copy_v.template start<BC>(to_v + (at ^ tile * 16), from + BC, most);
     }
     copy_async_commit();
     float s[MT][NT][4], dp[MT][NT][4];
-    scores<D, MT, NT>(s, qs, warp * 16 * MT, ks + at * tile);
-    scores<D, MT, NT>(dp, dys, warp * 16 * MT, vs + at * tile);
+    scores<D, MT, NT>(s, lane_q, k_along + at);
+    scores<D, MT, NT>(dp, lane_dy, v_along + at);
     bool masked = from + BC > least;
 #pragma unroll
     for (int i = 0; i < MT; i++)
@@ -180,7 +194,7 @@ template <int D, int MT, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
               if (8 * j + c >= seen) s[i][j][2 * r + c] = 0.f;
         }
       }
-    gather<D, MT, NT>(dq, s, ks + at * tile);
+    gather<D, MT, NT>(dq, s, k_down + at);
   }
   float scaled[MT][2];
 #pragma unroll

@@ -31,11 +31,14 @@ DEVICE void mma_s8(int c[4], const unsigned a[4], const unsigned b[2]) {
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+// shared_at is an address of shared memory: 32 bits, so that arithmetic on it costs half of that on pointers.
+typedef unsigned shared_at;
+DEVICE shared_at shared_address(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
+
 // load_matrix_x4 reads four 8×8 matrices of bf16 from shared memory: lane l passes the address of row l%8 of matrix
 // l/8 (16 bytes, 16-aligned); register j of lane l becomes elements 2(l%4), 2(l%4)+1 of row l/4 of matrix j. With trans,
 // of column l/4.
-template <bool trans> DEVICE void load_matrix_x4(unsigned r[4], const void *row) {
-  unsigned at = (unsigned)__cvta_generic_to_shared(row);
+template <bool trans> DEVICE void load_matrix_x4(unsigned r[4], shared_at at) {
   if (trans)
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                  : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(at) : "memory");
@@ -46,8 +49,8 @@ template <bool trans> DEVICE void load_matrix_x4(unsigned r[4], const void *row)
 
 // copy_async16 starts a copy of 16 bytes from global to shared memory, both 16-aligned; where valid is false, zeros are
 // written and nothing is read. The bytes are there after copy_async_wait, for other threads after a barrier.
-DEVICE void copy_async16(void *shared, const void *global, bool valid) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((unsigned)__cvta_generic_to_shared(shared)), "l"(global), "r"(valid ? 16 : 0) : "memory");
+DEVICE void copy_async16(shared_at shared, const void *global, bool valid) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared), "l"(global), "r"(valid ? 16 : 0) : "memory");
 }
 
 // copy_async_commit ends a group of copies; copy_async_wait<n> waits until at most n groups are under way.
@@ -62,6 +65,9 @@ DEVICE float exp2_approx(float x) {
 }
 
 #endif
+
+template <bool trans> DEVICE void load_matrix_x4(unsigned r[4], const void *row) { load_matrix_x4<trans>(r, shared_address(row)); }
+DEVICE void copy_async16(void *shared, const void *global, bool valid) { copy_async16(shared_address(shared), global, valid); }
 
 // pack_bf16 rounds two numbers into one register, lo in the lower half.
 DEVICE unsigned pack_bf16(float lo, float hi) {

@@ -49,7 +49,10 @@ static inline void mma_s8(int c[4], const unsigned a[4], const unsigned b[2]) {
   }
 }
 
-template <bool trans> static inline void load_matrix_x4(unsigned r[4], const void *row) {
+typedef uintptr_t shared_at;
+static inline shared_at shared_address(const void *p) { return (shared_at)p; }
+
+template <bool trans> static inline void load_matrix_x4(unsigned r[4], shared_at row) {
   auto all = simt::board(&row, sizeof row);
   unsigned g = simt::lane() / 4, t = simt::lane() % 4;
   auto element = [&](unsigned matrix, unsigned i, unsigned k) { return (unsigned)((const unsigned short *)all[8 * matrix + i][0])[k]; };
@@ -57,7 +60,7 @@ template <bool trans> static inline void load_matrix_x4(unsigned r[4], const voi
     r[j] = trans ? element(j, 2 * t, g) | element(j, 2 * t + 1, g) << 16 : element(j, g, 2 * t) | element(j, g, 2 * t + 1) << 16;
 }
 
-static inline void copy_async16(void *shared, const void *global, bool valid) { simt::copy_later(shared, global, valid); }
+static inline void copy_async16(shared_at shared, const void *global, bool valid) { simt::copy_later((void *)shared, global, valid); }
 static inline void copy_async_commit() { simt::commit_copies(); }
 template <int n> static inline void copy_async_wait() { simt::finish_copies(n); }
 
