@@ -50,6 +50,7 @@ func (*CPU) Close() error     { return nil }
 func (c *CPU) Tune(o *plan.Options) {
 	bf16 := !c.reference && o.Precision == tensor.BF16
 	o.FuseUpdate, o.Blocks = bf16, bf16 && hasAMX()
+	o.BiasInProduct = !c.reference && !bf16 && hasAMX()
 }
 
 // NewStore returns an empty store.

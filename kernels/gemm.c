@@ -266,6 +266,10 @@ static void product(const rg_gemm *g, parallel_fn parallel, int threads) {
     }
 }
 
+int rg_gemm_adds_rows(const rg_gemm *g) {
+  return g->ta && g->m > RG_SKINNY && g->batch <= 1 && choose(g) == rg_kind_split() && rg_gemm_is_beside(g);
+}
+
 // --- batches ------------------------------------------------------------------------------------------------------
 static const void *moved(const void *p, long elements, int bf16) {
   return p ? (const char *)p + elements * (bf16 ? 2 : 4) : NULL;

@@ -43,6 +43,7 @@ typedef struct rg_gemm {
   const void *dact_pre; // NULL, or the pre whose activation's derivative multiplies the product
   int dact;             // RG_ACT_*, of dact_pre
   const void *residual; // NULL, or what is added after act
+  float *b_sums;        // NULL, or where the sums of b's rows, n of them, are written too: only by products of rg_gemm_adds_rows
   float beta;           // c's old contents count this much; 0 never reads c
   int precision;        // RG_GEMM_*
   const struct rg_update *update; // NULL, or c is a parameter and the product its gradient: gemm_update.h
@@ -52,6 +53,9 @@ typedef struct rg_gemm {
 void rg_gemm_run(const rg_gemm *g);
 // rg_gemm_serial uses the calling thread only; meant for rg_parallel tasks. It uses scratch slots 0–3.
 void rg_gemm_serial(const rg_gemm *g);
+
+// rg_gemm_adds_rows says whether a product C = Aᵀ·B can write b_sums.
+int rg_gemm_adds_rows(const rg_gemm *g);
 
 // rg_gemm_f32_path makes f32 products use multiply-add (0), AMX where the CPU has it (1), or what suits their shape (−1,
 // the default), as the environment variable RINGO_F32=fma or amx does. For tests; no product may be running.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
 
@@ -78,6 +79,34 @@ func TestGEMMBesideNotFinite(t *testing.T) {
 			} else {
 				require.InDelta(t, clean[i], v, 1e-4) // its tiles are computed again by multiply-add
 			}
+		}
+	}
+}
+
+// TestLinearGrad: both gradients, where b moves, where it stands still, and where the product is another; the same bits on any number of threads.
+func TestLinearGrad(t *testing.T) {
+	defer initCPU(len(isaNames)-1, 2)
+	for _, s := range [][3]int{{192, 96, 160}, {640, 96, 160}, {640, 192, 96}, {100, 30, 70}} {
+		k, m, n := s[0], s[1], s[2]
+		x, dy := gen(t, 1, tensor.F32, signed, k, m), gen(t, 2, tensor.F32, signed, k, n)
+		dw, db := gen(t, 3, tensor.F32, signed, m, n), gen(t, 4, tensor.F32, signed, n)
+		view := func(x *tensor.Tensor) View { return View{graph.Type{DType: x.DType, Shape: x.Shape}, x.Bytes()} }
+		c := &Call{Op: "linear_grad", Precision: tensor.F32, In: []View{view(x), view(dy)}, Out: []View{view(dw), view(db)}}
+		refLinearGrad(c)
+		wantW, wantB := dw.Float64s(), db.Float64s()
+		var first []byte
+		for threads := 1; threads <= 3; threads++ {
+			initCPU(len(isaNames)-1, threads)
+			run, err := Bind(c, false)
+			require.NoError(t, err)
+			run()
+			require.InDeltaSlice(t, wantW, dw.Float64s(), 1e-4, "%v", s)
+			require.InDeltaSlice(t, wantB, db.Float64s(), 1e-4, "%v", s)
+			got := append(append([]byte{}, dw.Bytes()...), db.Bytes()...)
+			if first == nil {
+				first = got
+			}
+			require.Equal(t, first, got, "%v: %d threads", s, threads)
 		}
 	}
 }

@@ -51,6 +51,9 @@ void rg_gemm_plain(const rg_gemm *g, long i0, long rows, long j0, long cols, flo
 // its tasks. Like all choices it follows from g alone.
 int rg_gemm_beside(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *), int threads);
 
+// rg_gemm_is_beside says whether it would.
+int rg_gemm_is_beside(const rg_gemm *g);
+
 // rg_gemm_finite reports whether none of n numbers is infinite or NaN.
 int rg_gemm_finite(const float *tile, long n);
 
