@@ -45,6 +45,7 @@ func newSequence(runs []func(), natives []native) *sequence {
 	for i, n := range natives {
 		s.list[i] = C.rg_call{fn: C.rg_call_fn(n.fn), arg: n.arg}
 	}
+	s.groupUpdates(natives)
 	return s
 }
 

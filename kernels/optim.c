@@ -6,10 +6,15 @@
 #include "rg.h"
 #include <math.h>
 
-enum { CHUNK = 1 << 15 }; // elements: 128 KiB per array, so that a task is long against its start
+enum {
+  CHUNK = 1 << 15, // elements: 128 KiB per array, so that a task is long against its start
+  PIECE = 1 << 13, // of several updates together
+};
 
+typedef void (*task_fn)(void *, long);
 typedef struct {
   rg_optim a;
+  long chunk;
   float lr, scale; // scale: of the gradient
   double *partial;
 } optim_job;
@@ -17,23 +22,38 @@ typedef struct {
 #define RG_SELF "optim.c"
 #include "rg_multi.h"
 
-static void run(const rg_optim *a, void (*fn)(void *, long)) {
+static optim_job job_of(const rg_optim *a, long chunk) {
   const float *h = a->hyper;
-  optim_job j = {*a, h[RG_HYPER_LR], h[RG_HYPER_SCALE] * (a->norm ? a->norm[1] : 1), 0};
+  return (optim_job){*a, chunk, h[RG_HYPER_LR], h[RG_HYPER_SCALE] * (a->norm ? a->norm[1] : 1), 0};
+}
+static void run(const rg_optim *a, task_fn fn) {
+  optim_job j = job_of(a, CHUNK);
   rg_parallel(rg_ceil_div(a->n, CHUNK), fn, &j);
 }
-void rg_adamw(const rg_optim *a) { run(a, RG_DISPATCH(adamw)); }
-void rg_sgd(const rg_optim *a) { run(a, RG_DISPATCH(sgd)); }
-void rg_lion(const rg_optim *a) { run(a, RG_DISPATCH(lion)); }
+static task_fn adamw(void) { return RG_DISPATCH(adamw); }
+static task_fn sgd(void) { return RG_DISPATCH(sgd); }
+static task_fn lion(void) { return RG_DISPATCH(lion); }
+void rg_adamw(const rg_optim *a) { run(a, adamw()); }
+void rg_sgd(const rg_optim *a) { run(a, sgd()); }
+void rg_lion(const rg_optim *a) { run(a, lion()); }
+
+long rg_optim_pieces(long n) { return rg_ceil_div(n, PIECE); }
+
+static void piece_task(void *ctx, long i) {
+  const rg_optim_group *g = ctx;
+  optim_job j = job_of(g->pieces[i].of, PIECE);
+  (g->rule == RG_ADAMW ? adamw() : g->rule == RG_SGD ? sgd() : lion())(&j, g->pieces[i].at);
+}
+void rg_optim_run(const rg_optim_group *g) { rg_parallel(g->count, piece_task, (void *)g); }
 
 void rg_lerp(float *state, const float *value, float keep, float add, long n) {
-  optim_job j = {{.n = n, .param = state, .grad = value, .beta1 = keep, .beta2 = add}, 0, 0, 0};
+  optim_job j = {{.n = n, .param = state, .grad = value, .beta1 = keep, .beta2 = add}, CHUNK, 0, 0, 0};
   rg_parallel(rg_ceil_div(n, CHUNK), RG_DISPATCH(lerp), &j);
 }
 
 void rg_grad_norm(float *out, const float *grad, const float *hyper, float max, long n) {
   const long chunks = rg_ceil_div(n, CHUNK);
-  optim_job j = {{.n = n, .grad = grad}, 0, 0, rg_scratch(4, (size_t)chunks * sizeof(double))};
+  optim_job j = {{.n = n, .grad = grad}, CHUNK, 0, 0, rg_scratch(4, (size_t)chunks * sizeof(double))};
   rg_parallel(chunks, RG_DISPATCH(squares), &j);
   double sum = 0;
   for (long i = 0; i < chunks; i++) sum += j.partial[i];
@@ -46,7 +66,7 @@ void rg_grad_norm(float *out, const float *grad, const float *hyper, float max, 
 #include "rg_vec.h"
 #include "optim_step.h"
 #define EACH(i) \
-  const long lo = chunk * CHUNK, n = rg_min(j->a.n, lo + CHUNK); \
+  const long lo = chunk * j->chunk, n = rg_min(j->a.n, lo + j->chunk); \
   for (long i = lo; i < n; i += RG_WIDTH)
 #define AT(p) v_load((p) + i, n - i, 0)
 

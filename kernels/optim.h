@@ -14,6 +14,21 @@ typedef struct {
   int nesterov;
 } rg_optim;
 
+// Several updates by one rule in one round of the pool.
+enum { RG_ADAMW = 0, RG_SGD = 1, RG_LION = 2 };
+typedef struct {
+  const rg_optim *of;
+  long at; // which of the pieces of that update
+} rg_optim_piece;
+typedef struct {
+  int rule;
+  long count;
+  const rg_optim_piece *pieces; // all of every update
+} rg_optim_group;
+// rg_optim_pieces returns the pieces of an update of n elements.
+long rg_optim_pieces(long n);
+void rg_optim_run(const rg_optim_group *g);
+
 void rg_adamw(const rg_optim *a);
 void rg_sgd(const rg_optim *a);
 void rg_lion(const rg_optim *a);

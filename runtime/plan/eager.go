@@ -7,6 +7,10 @@ import (
 	"ringo/runtime/tensor"
 )
 
+// Updates of parameters of at most smallUpdate elements wait for each other until they have batchUpdate together: devices run
+// neighbours as one. Their gradients stay in memory so long.
+const smallUpdate, batchUpdate = 1 << 16, 1 << 18
+
 // eager inserts each parameter's update behind its gradient and its last reader. Where the gradient is a product and the
 // device can do both at once (Options.FuseUpdate), the product moves there and becomes the update.
 func (l *lowering) eager() {
@@ -15,7 +19,7 @@ func (l *lowering) eager() {
 	for _, t := range l.p.Tensors {
 		buf[t.Name] = t.Buf
 	}
-	after, gone := map[int][]Instr{}, map[int]bool{}
+	after, small, gone := map[int][]Instr{}, map[int][]Instr{}, map[int]bool{}
 	for _, gr := range l.groups {
 		for _, i := range gr.params {
 			v := l.g.Params[i]
@@ -40,15 +44,26 @@ func (l *lowering) eager() {
 			for _, p := range parts {
 				gone[p] = true
 			}
-			after[where] = append(after[where], update)
+			if parts == nil && v.Type.Shape.Size() <= smallUpdate {
+				small[where] = append(small[where], update)
+			} else {
+				after[where] = append(after[where], update)
+			}
 		}
 	}
-	var instrs []Instr
+	var instrs, wait []Instr
+	waiting := 0
 	for i, in := range l.p.Instrs {
 		if !gone[i] {
 			instrs = append(instrs, in)
 		}
 		instrs = append(instrs, after[i]...)
+		for _, u := range small[i] {
+			wait, waiting = append(wait, u), waiting+u.Out[0].Type.Shape.Size()
+		}
+		if waiting >= batchUpdate || i+1 == len(l.p.Instrs) {
+			instrs, wait, waiting = append(instrs, wait...), nil, 0
+		}
 	}
 	l.p.Instrs = instrs
 	l.p.Split = len(instrs)
