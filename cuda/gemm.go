@@ -74,7 +74,7 @@ func (d *device) choose(p *blas.Plan, g *kernels.Gemm) bool {
 	if !found {
 		return false
 	}
-	if g.Sums != kernels.Null && d.fasterApart(g, best) {
+	if d.fasterApart(g, best) {
 		fastest = refused
 	}
 	p.Use(fastest)
@@ -110,18 +110,37 @@ func (d *device) noise(p uint64, bytes int64) error {
 	return list.commands.Run(0, 1, d.ctx, d.compute)
 }
 
-// fasterApart reports whether the product alone, and then reading op(B) once more at 70 % of the memory's bandwidth, take less time.
+// fasterApart reports whether the product alone, and what belongs to it in a kernel of its own at half of the memory's bandwidth,
+// take less time: libraries are not equally good at all that they can do.
 func (d *device) fasterApart(g *kernels.Gemm, together float32) bool {
-	alone := *g
-	alone.Sums = kernels.Null
+	alone, bytes := apart(g)
+	if bytes == 0 || d.bandwidth == 0 {
+		return false
+	}
 	p, err := blas.NewPlan(d.products.handle, &alone, d.products.workspace)
-	if err != nil || d.bandwidth == 0 {
+	if err != nil {
 		return false
 	}
 	defer p.Close()
 	_, best, ok := d.time(p)
-	bytes := float64(g.K) * float64(g.N) * float64(g.In.Size())
-	return ok && float64(together) > float64(best)+bytes/(0.7*d.bandwidth)*1e3
+	return ok && float64(together) > float64(best)+bytes/(d.bandwidth/2)*1e3
+}
+
+// apart returns the product without what a kernel of ours can do after it, and the bytes that it would move; 0 where there is nothing.
+func apart(g *kernels.Gemm) (alone kernels.Gemm, bytes float64) {
+	alone = *g
+	result := float64(max(1, g.Batch)) * float64(g.M) * float64(g.N) * float64(g.Out.Size())
+	switch {
+	case g.Sums != kernels.Null:
+		alone.Sums, bytes = kernels.Null, float64(g.K)*float64(g.N)*float64(g.In.Size())
+	case g.Add != kernels.Null:
+		alone.Add, alone.Beta, bytes = kernels.Null, 0, 3*result
+	case g.DGelu:
+		alone.DGelu, alone.Aux, bytes = false, kernels.Null, 3*result
+	case g.Gelu:
+		alone.Gelu, alone.Aux, bytes = false, kernels.Null, 2*result
+	}
+	return alone, bytes
 }
 
 // known gives the plan what was chosen before; ok is false where nothing was, or it fails. One run loads the library's

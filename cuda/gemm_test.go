@@ -40,6 +40,7 @@ func TestProductsByTheLibrary(t *testing.T) {
 func TestSuiteWithTheLibrary(t *testing.T) {
 	t.Parallel()
 	withLibrary(t, "^TestSuite$/^ops$/^(matmul|linear)")
+	withLibrary(t, "^TestShapes$/^matmul")
 }
 
 // Ten training steps by the library: its activations and their gradients are parts of products there.
@@ -98,6 +99,29 @@ func TestProductsAuxiliaryChild(t *testing.T) {
 		require.InDelta(t, gelu(v), y[i], 1e-5, "element %d", i)
 		require.InDelta(t, v*(gelu(v+h)-gelu(v-h))/(2*h), slope[i], 1e-5, "element %d", i)
 		require.InDelta(t, v+0.5*add.x[i], total[i], 1e-5, "element %d", i)
+	}
+}
+
+// What is left of a product when a kernel of ours does the rest, and what that kernel moves.
+func TestProductsApart(t *testing.T) {
+	t.Parallel()
+	g := kernels.Gemm{M: 4, N: 8, K: 16, In: tensor.BF16, Out: tensor.BF16, Bias: 1}
+	_, bytes := apart(&g)
+	require.Zero(t, bytes, "a bias costs nothing")
+	for _, c := range []struct {
+		change func(g *kernels.Gemm)
+		bytes  float64
+	}{
+		{func(g *kernels.Gemm) { g.Sums = 2 }, 16 * 8 * 2},
+		{func(g *kernels.Gemm) { g.Add, g.Beta = 2, 1 }, 3 * 4 * 8 * 2},
+		{func(g *kernels.Gemm) { g.DGelu, g.Aux = true, 2 }, 3 * 4 * 8 * 2},
+		{func(g *kernels.Gemm) { g.Gelu, g.Aux = true, 2 }, 2 * 4 * 8 * 2},
+	} {
+		with := g
+		c.change(&with)
+		alone, bytes := apart(&with)
+		require.Equal(t, g, alone)
+		require.Equal(t, c.bytes, bytes)
 	}
 }
 

@@ -96,14 +96,30 @@ template <class T> DEVICE void matmul_sum(const MatMulArgs &p) {
   }
 }
 
-// The epilogue by itself, after the device's library has left the sums in x; y or kept may be x.
-template <class T> DEVICE void matmul_end(const T *x, const Epilogue &e, int64_t count, int n) {
-  for (int64_t i = first_index(); i < count; i += index_stride()) {
-    float kept, pre = e.pre ? to_float(((const T *)e.pre)[i]) : 0.f, residual = e.residual ? to_float(((const T *)e.residual)[i]) : 0.f;
-    float y = apply<T>(e, to_float(x[i]), 0, (int)(i % n), pre, residual, &kept);
-    ((T *)e.y)[i] = from_float<T>(y);
-    if (e.kept) ((T *)e.kept)[i] = from_float<T>(kept);
+// The epilogue by itself, without the bias, after the device's library has left the sums in x; y or kept may be x. Two elements per
+// thread: activations are called, and what is alive across a call must fit few registers.
+template <class T> struct __align__(2 * sizeof(T)) Pair { T v[2]; };
+
+template <class T> DEVICE void matmul_end(const T *x, const Epilogue &e, int64_t count) {
+  typedef Pair<T> P;
+  for (int64_t i = first_index(); i < count / 2; i += index_stride()) {
+    P v = ((const P *)x)[i], pre = v, residual = v, kept;
+    if (e.pre) pre = ((const P *)e.pre)[i];
+    if (e.residual) residual = ((const P *)e.residual)[i];
+#pragma unroll
+    for (int k = 0; k < 2; k++) {
+      float keep;
+      v.v[k] = from_float<T>(apply<T>(e, to_float(v.v[k]), 0, 0, to_float(pre.v[k]), to_float(residual.v[k]), &keep));
+      kept.v[k] = from_float<T>(keep);
+    }
+    ((P *)e.y)[i] = v;
+    if (e.kept) ((P *)e.kept)[i] = kept;
   }
+  int64_t i = count / 2 * 2 + first_index();
+  if (i >= count) return;
+  float keep, pre = e.pre ? to_float(((const T *)e.pre)[i]) : 0.f, residual = e.residual ? to_float(((const T *)e.residual)[i]) : 0.f;
+  ((T *)e.y)[i] = from_float<T>(apply<T>(e, to_float(x[i]), 0, 0, pre, residual, &keep));
+  if (e.kept) ((T *)e.kept)[i] = from_float<T>(keep);
 }
 
 #define MATMUL(suffix, trans_a, trans_b)                                                                   \
@@ -125,5 +141,5 @@ MATMUL(tt, true, true)
 
 KERNEL(matmul_sum_f32, 256, (MatMulArgs p)) { matmul_sum<float>(p); }
 KERNEL(matmul_sum_bf16, 256, (MatMulArgs p)) { matmul_sum<bf16>(p); }
-KERNEL(matmul_end_f32, 256, (const float *x, Epilogue e, int64_t count, int n)) { matmul_end<float>(x, e, count, n); }
-KERNEL(matmul_end_bf16, 256, (const bf16 *x, Epilogue e, int64_t count, int n)) { matmul_end<bf16>(x, e, count, n); }
+KERNEL(matmul_end_f32, 256, (const float *x, Epilogue e, int64_t count)) { matmul_end<float>(x, e, count); }
+KERNEL(matmul_end_bf16, 256, (const bf16 *x, Epilogue e, int64_t count)) { matmul_end<bf16>(x, e, count); }

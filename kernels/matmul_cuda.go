@@ -236,5 +236,5 @@ func libraryProduct(c *DeviceCall, p deviceProduct) (bool, error) {
 	}
 	s, _ := suffix(p.dtype)
 	count := g.StepC * int64(g.Batch)
-	return true, c.Launch("matmul_end"+s, c.Strided(count, endThread), Block(endThread), 0, g.C, end, count, a.N)
+	return true, c.Launch("matmul_end"+s, c.Strided(ceilDiv(count, 2), endThread), Block(endThread), 0, g.C, end, count)
 }
