@@ -42,13 +42,11 @@ template <int D, int MT, int BC> DEVICE void attend(const AttentionArgs &p) {
     copy_async_commit();
     float s[MT][NT][4];
     scores<D, MT, NT>(s, lane_q, lane_k + at);
-    bool masked = from + BC > least;
+    if (from + BC > least) { // one branch: what is on both sides of it cannot be mixed
 #pragma unroll
-    for (int i = 0; i < MT; i++)
+      for (int i = 0; i < MT; i++)
 #pragma unroll
-      for (int r = 0; r < 2; r++) {
-        // One row of scores lies in the four lanes of a quad.
-        if (masked) {
+        for (int r = 0; r < 2; r++) {
           int seen = seen_by(p, first, row0 + 16 * i + 8 * r) - from - 2 * t;
 #pragma unroll
           for (int j = 0; j < NT; j++)
@@ -56,6 +54,12 @@ template <int D, int MT, int BC> DEVICE void attend(const AttentionArgs &p) {
             for (int c = 0; c < 2; c++)
               if (8 * j + c >= seen) s[i][j][2 * r + c] = -INFINITY;
         }
+    }
+#pragma unroll
+    for (int i = 0; i < MT; i++)
+#pragma unroll
+      for (int r = 0; r < 2; r++) {
+        // One row of scores lies in the four lanes of a quad.
         float m = top[i][r]; // of bare scores; a NaN among them still spoils the sum
 #pragma unroll
         for (int j = 0; j < NT; j++) m = fmaxf(m, fmaxf(s[i][j][2 * r], s[i][j][2 * r + 1]));

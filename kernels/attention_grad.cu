@@ -96,13 +96,18 @@ template <int D, int MT, int BR, int STEP> DEVICE void attend_dkv(const Attentio
       for (int j = 0; j < NT; j++)
 #pragma unroll
         for (int c = 0; c < 2; c++) {
-          int col = 8 * j + 2 * t + c, query = t0 + part + col;
-          float high = l[col];
+          float high = l[8 * j + 2 * t + c];
 #pragma unroll
           for (int m = 0; m < MT; m++)
 #pragma unroll
             for (int r = 0; r < 2; r++) s[m][j][2 * r + c] = exp2_approx(fmaf(s[m][j][2 * r + c], scale, -high));
-          if (masked) {
+        }
+      if (masked) { // one branch: what is on both sides of it cannot be mixed
+#pragma unroll
+        for (int j = 0; j < NT; j++)
+#pragma unroll
+          for (int c = 0; c < 2; c++) {
+            int query = t0 + part + 8 * j + 2 * t + c;
             int seen = query < p.queries ? seen_by(p, p.first, query) - s0 - warp * 16 * MT - g : -BC;
 #pragma unroll
             for (int m = 0; m < MT; m++)
@@ -110,7 +115,7 @@ template <int D, int MT, int BR, int STEP> DEVICE void attend_dkv(const Attentio
               for (int r = 0; r < 2; r++)
                 if (16 * m + 8 * r >= seen) s[m][j][2 * r + c] = 0.f;
           }
-        }
+      }
       gather<D, MT, NT>(dv, s, Rows::at(dy_down + stage, part, 0));
       scores<D, MT, NT>(dp, lane_v, Rows::at(dy_along + stage, part, 0));
 #pragma unroll
@@ -175,7 +180,6 @@ template <int D, int MT, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
     float s[MT][NT][4], dp[MT][NT][4];
     scores<D, MT, NT>(s, lane_q, k_along + at);
     scores<D, MT, NT>(dp, lane_dy, v_along + at);
-    bool masked = from + BC > least;
 #pragma unroll
     for (int i = 0; i < MT; i++)
 #pragma unroll
@@ -185,7 +189,12 @@ template <int D, int MT, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
 #pragma unroll
           for (int c = 0; c < 2; c++)
             s[i][j][2 * r + c] = exp2_approx(fmaf(s[i][j][2 * r + c], scale, -lse[i][r])) * (dp[i][j][2 * r + c] - delta[i][r]);
-        if (masked) {
+      }
+    if (from + BC > least) {
+#pragma unroll
+      for (int i = 0; i < MT; i++)
+#pragma unroll
+        for (int r = 0; r < 2; r++) {
           int seen = seen_by(p, p.first, row0 + 16 * i + 8 * r) - from - 2 * t;
 #pragma unroll
           for (int j = 0; j < NT; j++)
@@ -193,7 +202,7 @@ template <int D, int MT, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
             for (int c = 0; c < 2; c++)
               if (8 * j + c >= seen) s[i][j][2 * r + c] = 0.f;
         }
-      }
+    }
     gather<D, MT, NT>(dq, s, k_down + at);
   }
   float scaled[MT][2];
