@@ -7,7 +7,7 @@
 // that fits its second-level cache, and multiplies it with the first. The order of every sum over k follows from k and
 // the kind alone; how C is cut into tasks follows from the number of threads too, but changes no sum.
 #include "gemm_bf16.h"
-#include "gemm_update.h"
+#include "gemm_pass.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,10 +25,6 @@ enum {
   BLOCK_BYTES = 800 << 10,  // of the shared factor that a task goes through for every strip of its panel
   TILES_BYTES = 256 << 10,  // of sums that a task keeps between stretches of k
   PARTIAL_BYTES = 16 << 20, // of sums kept between packings, where k is long
-  RUN = 16,                 // tiles beside each other that become C together
-  UPDATE_RUN = 64,          // where C is a parameter: three arrays come from memory, which is fast along rows
-  FINISH_ROWS = 8,          // rows of them at a time,
-  LONG_ROW = 160,           // where they are at least this long
   TASKS_PER_THREAD = 3,     // so that a thread that is held up costs little
 };
 
@@ -38,7 +34,7 @@ static int f32_path = -2; // 0: multiply-add, 1: AMX where there is one, -1: by 
 void rg_gemm_f32_path(int path) { f32_path = path; }
 
 // AMX works on 32×32 tiles and 32 k: what does not fill them is left to multiply-add.
-static int fills_tiles(const rg_gemm *g) { return g->m >= 8 && g->n >= 8 && g->k >= 8 && g->m * g->n * g->k >= 32 * 32 * 32; }
+static int fills_tiles(const rg_gemm *g) { return g->m >= 8 && g->n >= 8 && g->k >= 16 && g->m * g->n * g->k >= 32 * 32 * 32; }
 
 static int path(void) {
   if (f32_path == -2) {
@@ -58,173 +54,29 @@ static const rg_kind *choose(const rg_gemm *g) {
 }
 
 // --- one product --------------------------------------------------------------------------------------------------
-// A pass multiplies k0…k0+kc−1 of one chunk of the shared factor with one chunk of the other.
-typedef struct {
-  const rg_gemm *g;
-  const rg_kind *kind;
-  rg_side shared, own; // op(A) or op(B), both ways
-  int shares_a;
-  long shared_width, own_width; // of a strip
-  long k0, kc, kpad;
-  int first, last; // of the passes over k
-  int keep;        // tiles are visited several times
-  int bare;        // C is the product and nothing else
-  long shared0, shared_strips, own0, own_strips; // the chunks
-  char *packed;                                  // the shared chunk, NULL where every thread packs one for itself
-  float *partial;                                // sums between passes over k, NULL where one pass suffices
-  long group;                                    // strips of the shared chunk packed in one task
-  long panel, block;                             // strips of own and shared in one task
-  uint64_t number;                               // of this pass, in the process
-} pass;
-
-// The panel that a thread has packed stays good for the other tasks of a pass; so does its copy of the shared chunk.
-static _Thread_local struct { uint64_t pass; long panel; } packed_panel;
-static _Thread_local uint64_t packed_copy; // number of the pass
 static _Atomic uint64_t passes;
-
-static long strip_bytes(const pass *s, long width) { return s->kpad * width * s->kind->bytes; }
-
-static void pack_strips(const pass *s, long t, long n, char *dst) {
-  (s->shares_a ? s->kind->pack_a : s->kind->pack_b)(&s->shared, s->shared0 + t * s->shared_width, n, s->k0, s->kc,
-                                                    dst + t * strip_bytes(s, s->shared_width));
-}
-static void pack_shared(void *ctx, long task) {
-  const pass *s = ctx;
-  long t = task * s->group;
-  pack_strips(s, t, rg_min(s->group, s->shared_strips - t), s->packed);
-}
-
-// shared_chunk returns the packed shared chunk: the one of all threads, or this thread's.
-static const char *shared_chunk(const pass *s) {
-  if (s->packed) return s->packed;
-  char *copy = rg_scratch(0, (size_t)(s->shared_strips * strip_bytes(s, s->shared_width)));
-  if (packed_copy != s->number) pack_strips(s, 0, s->shared_strips, copy);
-  packed_copy = s->number;
-  return copy;
-}
-
-// The answer for tiles where a shortcut met infinities.
-void rg_gemm_plain(const rg_gemm *g, long i0, long rows, long j0, long cols, float *tile, long ldt) {
-  for (long i = 0; i < rows; i++) {
-    float *c = tile + i * ldt;
-    memset(c, 0, (size_t)cols * sizeof(float));
-    for (long p = 0; p < g->k; p++) {
-      long at = g->ta ? p * g->lda + i0 + i : (i0 + i) * g->lda + p, step = g->tb ? g->ldb : 1;
-      float a = g->a_bf16 ? rg_from_bf16(((const uint16_t *)g->a)[at]) : ((const float *)g->a)[at];
-      long b = g->tb ? j0 * g->ldb + p : p * g->ldb + j0;
-      for (long j = 0; j < cols; j++)
-        c[j] += a * (g->b_bf16 ? rg_from_bf16(((const uint16_t *)g->b)[b + j * step]) : ((const float *)g->b)[b + j * step]);
-    }
-  }
-}
-
-// repair computes tiles again in which a shortcut met infinities.
-static void repair(const pass *s, float *tile, long i0, long j0) {
-  long nr = s->kind->nr, rows = rg_min(s->kind->mr, s->g->m - i0);
-  if (!s->kind->exact && !rg_gemm_finite(tile, rows * nr)) rg_gemm_plain(s->g, i0, rows, j0, rg_min(nr, s->g->n - j0), tile, nr);
-}
-
-// finish turns a run of n tiles beside each other into C, a few rows at a time: the CPU fetches ahead along rows.
-static void finish(const pass *s, const float *tiles, long n, long i0, long j0) {
-  const rg_gemm *g = s->g;
-  long mr = s->kind->mr, nr = s->kind->nr, end = rg_min(mr, g->m - i0);
-  long step = n * nr < LONG_ROW ? mr : FINISH_ROWS;
-  if (g->update) {
-    rg_gemm_update(g, tiles, nr, mr * nr, i0, end, j0, rg_min(n * nr, g->n - j0));
-    return;
-  }
-  for (long i = 0; i < end; i += step)
-    for (long t = 0; t < n; t++) {
-      const float *tile = tiles + (t * mr + i) * nr;
-      long j = j0 + t * nr, rows = rg_min(step, end - i), cols = rg_min(nr, g->n - j);
-      if (s->kind->write && s->bare && cols == nr)
-        s->kind->write(tile, (char *)g->c + ((i0 + i) * g->ldc + j) * (g->c_bf16 ? 2 : 4), g->ldc, g->c_bf16, rows);
-      else rg_gemm_epilogue(g, tile, nr, i0 + i, rows, j, cols);
-    }
-}
-
-static long run_of(const rg_gemm *g) { return g->update ? UPDATE_RUN : RUN; }
-
-// A box is the part of C that one task computes: strips of A times strips of B, packed.
-typedef struct {
-  const char *a, *b;
-  long a_bytes, b_bytes; // from one strip to the next
-  long i0, j0, rows, cols; // rows and cols count strips
-  float *tiles;
-  long next_row; // tiles from one strip of A to the next
-} box;
-
-static void multiply_box(const pass *s, const box *x) {
-  const rg_kind *kind = s->kind;
-  long size = kind->mr * kind->nr;
-  long run = x->cols * kind->nr < LONG_ROW ? 1 : run_of(s->g); // a tile by itself is still in the first-level cache
-  if (kind->enter) kind->enter();
-  for (long k = 0; k < s->kpad; k += kind->kinner) {
-    long kc = rg_min(kind->kinner, s->kpad - k);
-    int start = s->first && k == 0, done = s->last && k + kc == s->kpad;
-    for (long r = 0; r < x->rows; r++)
-      for (long c0 = 0; c0 < x->cols; c0 += run) {
-        float *tiles = x->tiles + (s->keep ? (r * x->next_row + c0) * size : 0);
-        long n = rg_min(run, x->cols - c0), i = x->i0 + r * kind->mr, j = x->j0 + c0 * kind->nr;
-        const char *a = x->a + r * x->a_bytes + k * kind->mr * kind->bytes;
-        for (long c = 0; c < n; c++) {
-          const char *b = x->b + (c0 + c) * x->b_bytes + k * kind->nr * kind->bytes;
-          kind->micro(kc, a, b, tiles + c * size, !start, s->g->m - i, s->g->n - j - c * kind->nr);
-          if (done) repair(s, tiles + c * size, i, j + c * kind->nr);
-        }
-        if (done) finish(s, tiles, n, i, j);
-      }
-  }
-  if (kind->leave) kind->leave();
-}
-
-// multiply_task: panel task / blocks of own with block task % blocks of shared.
-static void multiply_task(void *ctx, long task) {
-  const pass *s = ctx;
-  const rg_kind *kind = s->kind;
-  long blocks = rg_ceil_div(s->shared_strips, s->block), which = task / blocks;
-  long o0 = which * s->panel, own = rg_min(s->panel, s->own_strips - o0);
-  long t0 = task % blocks * s->block, shared = rg_min(s->block, s->shared_strips - t0);
-  long own_bytes = strip_bytes(s, s->own_width), shared_bytes = strip_bytes(s, s->shared_width);
-  char *panel = rg_scratch(1, (size_t)(s->panel * own_bytes));
-  if (packed_panel.pass != s->number || packed_panel.panel != which) {
-    (s->shares_a ? kind->pack_b : kind->pack_a)(&s->own, s->own0 + o0 * s->own_width, own, s->k0, s->kc, panel);
-    packed_panel.pass = s->number, packed_panel.panel = which;
-  }
-  const char *other = shared_chunk(s) + t0 * shared_bytes;
-  long is = s->shared0 + t0 * s->shared_width, io = s->own0 + o0 * s->own_width;
-  box x = s->shares_a ? (box){other, panel, shared_bytes, own_bytes, is, io, shared, own, NULL, own}
-                      : (box){panel, other, own_bytes, shared_bytes, io, is, own, shared, NULL, shared};
-  if (s->partial) { // tiles of the whole pass, row by row
-    long all = s->shares_a ? s->own_strips : s->shared_strips, row = s->shares_a ? t0 : o0, col = s->shares_a ? o0 : t0;
-    x.tiles = s->partial + (row * all + col) * kind->mr * kind->nr, x.next_row = all;
-  } else {
-    x.tiles = rg_scratch(3, (size_t)((s->keep ? own * shared : run_of(s->g)) * kind->mr * kind->nr) * sizeof(float));
-  }
-  multiply_box(s, &x);
-}
 
 // cut chooses the tasks of a pass: panels of own that fit the second-level cache, blocks of shared that do too, or whose
 // tiles do where those are kept.
-static void cut(pass *s, int threads) {
+static void cut(rg_pass *s, int threads) {
   long tasks = threads > 1 ? threads * TASKS_PER_THREAD : 1;
-  long fit = rg_max(1, PANEL_BYTES / strip_bytes(s, s->own_width));
+  long fit = rg_max(1, PANEL_BYTES / rg_strip_bytes(s, s->own_width));
   long even = rg_max(1, s->own_strips / tasks);
   s->panel = rg_min(fit, even);
   s->panel = rg_ceil_div(s->own_strips, rg_ceil_div(s->own_strips, s->panel));
   long panels = rg_ceil_div(s->own_strips, s->panel);
   long most = s->keep ? TILES_BYTES / (s->panel * s->kind->mr * s->kind->nr * (long)sizeof(float))
-                      : BLOCK_BYTES / strip_bytes(s, s->shared_width);
+                      : BLOCK_BYTES / rg_strip_bytes(s, s->shared_width);
   s->block = rg_min(rg_max(1, most), rg_max(1, s->shared_strips / rg_ceil_div(tasks, panels)));
   s->block = rg_ceil_div(s->shared_strips, rg_ceil_div(s->shared_strips, s->block));
   s->group = rg_max(1, s->shared_strips / tasks);
 }
 
-static void run_pass(pass *s, parallel_fn parallel, int threads) {
+static void run_pass(rg_pass *s, parallel_fn parallel, int threads) {
   cut(s, threads);
   s->number = atomic_fetch_add(&passes, 1) + 1;
-  if (s->packed) parallel(rg_ceil_div(s->shared_strips, s->group), pack_shared, s);
-  parallel(rg_ceil_div(s->own_strips, s->panel) * rg_ceil_div(s->shared_strips, s->block), multiply_task, s);
+  if (s->packed) parallel(rg_ceil_div(s->shared_strips, s->group), rg_pass_pack, s);
+  parallel(rg_ceil_div(s->own_strips, s->panel) * rg_ceil_div(s->shared_strips, s->block), rg_pass_multiply, s);
 }
 
 static long even_chunk(long len, long most, long unit) { // a multiple of unit, all chunks about as long
@@ -241,15 +93,15 @@ static void product(const rg_gemm *g, parallel_fn parallel, int threads) {
   if (kind == rg_kind_bf16() && rg_gemm_bf16(g, parallel, threads)) return;
   if (kind == rg_kind_split() && rg_gemm_beside(g, parallel, threads)) return;
   rg_side a = {g->a, g->lda, g->m, g->a_bf16, !g->ta}, b = {g->b, g->ldb, g->n, g->b_bf16, g->tb, g->b_blocks ? rg_ceil_div(g->k, 32) : 0};
-  pass s = {.g = g, .kind = kind, .shares_a = g->m <= g->n && !g->update}; // a task that moves a parameter wants whole rows
+  rg_pass s = {.g = g, .kind = kind, .shares_a = g->m <= g->n && !g->update}; // a task that moves a parameter wants whole rows
   s.bare = !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0 && !g->update;
   s.shared = s.shares_a ? a : b, s.own = s.shares_a ? b : a;
   s.shared_width = s.shares_a ? kind->mr : kind->nr, s.own_width = s.shares_a ? kind->nr : kind->mr;
   long kc = even_chunk(g->k, kind->kpack, kind->kunit);
   long chunk = even_chunk(s.shared.len, SHARED_BYTES / (kc * kind->bytes), s.shared_width), own_chunk = s.own.len;
   if (kc < g->k) own_chunk = even_chunk(s.own.len, PARTIAL_BYTES / (long)sizeof(float) / chunk, s.own_width);
-  // Packing takes about as long as fetching what another core has packed: worth doing again where it is little work.
-  int alone = chunk * threads <= 2 * own_chunk;
+  // Packing takes less time than fetching what another core has packed: worth doing again where it is little work.
+  int alone = chunk * threads <= 4 * own_chunk;
   s.packed = alone ? NULL : rg_scratch(0, (size_t)(chunk * kc * kind->bytes));
   if (kc < g->k)
     s.partial = rg_scratch(2, (size_t)(chunk * rg_ceil_div(own_chunk, s.own_width) * s.own_width) * sizeof(float));
@@ -326,7 +178,7 @@ static void peak_task(void *ctx, long i) {
   long a = p->kc * p->kind->mr * p->kind->bytes, b = p->kc * p->kind->nr * p->kind->bytes;
   char *panels = rg_scratch(1, (size_t)(a + b + 64));
   float *tile = rg_scratch(3, (size_t)(p->kind->mr * p->kind->nr) * sizeof(float));
-  packed_panel.pass = packed_copy = 0; // the scratch is ours now
+  rg_pass_forget(); // the scratch is ours now
   // Numbers of ordinary size: on zeros the CPU clocks AMX a fifth higher than any real product lets it.
   for (long n = 0; n < (a + b + 64) / 2; n++) ((uint16_t *)panels)[n] = (uint16_t)(0x3f00 + n * 37 % 256);
   (void)i;

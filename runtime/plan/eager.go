@@ -99,6 +99,9 @@ func (l *lowering) fusedUpdate(rule Update, states []Ref, grad Ref, at map[int][
 	if !ok || !plain || len(states[0].Type.Shape) != 2 || !product.Out[0].Type.Equal(states[0].Type) || states[0].Type.DType != tensor.F32 {
 		return fused, nil
 	}
+	if most := l.s.opt.UpdateMost; most > 0 && product.In[1].Type.Shape.Size() > most {
+		return fused, nil
+	}
 	in := slices.Concat(states, []Ref{l.hyper}, product.In[:2])
 	if m.Residual {
 		sum := product.In[2].Buf

@@ -17,6 +17,8 @@ type Options struct {
 	Storage tensor.DType
 	// FuseUpdate says that the device moves a parameter in the product that is its gradient ("matmul_adamw").
 	FuseUpdate bool
+	// UpdateMost is how many numbers the product's second factor may have there; 0 for any.
+	UpdateMost int
 	// PadClasses says that the device's products want rows of logits on 16 bytes.
 	PadClasses bool
 	// BiasInProduct says that the device's product can add up the rows of a factor ("linear_grad").

@@ -209,3 +209,19 @@ func TestFusesBiasGradients(t *testing.T) {
 	require.Equal(t, apart["matmul"]-8, joined["matmul"])
 	require.Equal(t, apart, count(plan.Options{BiasInProduct: true, Disable: []string{"fuse-bias-grad"}}))
 }
+
+// A product moves its parameter where its second factor is no larger than the device asks for: x of 24×784 and of 24×32 numbers.
+func TestUpdatesMoveIntoSmallProducts(t *testing.T) {
+	t.Parallel()
+	for most, want := range map[int]int{0: 2, 24 * 784: 2, 24*784 - 1: 1, 24*32 - 1: 0} {
+		opt := plan.Options{Training: &plan.Training{Rule: rule}, FuseUpdate: true, UpdateMost: most}
+		p := program(t, models.Config{Name: "mlp", Sizes: []int{32}, Input: tensor.Shape{784}, Classes: 10}, 24, opt)
+		n := 0
+		for _, in := range p.Instrs {
+			if in.Op.Name == "matmul_adamw" {
+				n++
+			}
+		}
+		require.Equal(t, want, n, "at most %d", most)
+	}
+}
