@@ -177,15 +177,18 @@ AMX_INLINE void pack_tile(const rg_side *s, long i, long k, long k_end, int spli
   }
 }
 
-// pack_rows packs 32 rows of k over whole strips of B from bf16, two rows at a time: the CPU fetches ahead along rows. Strips lie
-// `next` numbers apart.
+// pack_rows packs 32 rows of k over whole strips of B from bf16, 256 bytes of two rows at a time: the CPU fetches ahead along rows. Strips
+// lie `next` numbers apart.
 AMX_INLINE void pack_rows(const uint16_t *x, long ld, long strips, uint16_t *dst, long next) {
-  for (int r = 0; r < 16; r++, dst += 32)
-    for (long t = 0; t < strips; t++) {
-      __m512i left, right;
-      pair_rows(x + t * STRIP, ld, r, &left, &right);
-      _mm512_store_si512(dst + t * next, left), _mm512_store_si512(dst + t * next + TILE, right);
-    }
+  enum { BESIDE = 4 };
+  for (long t0 = 0; t0 < strips; t0 += BESIDE)
+    for (int r = 0; r < 16; r++)
+      for (long t = t0; t < rg_min(strips, t0 + BESIDE); t++) {
+        uint16_t *d = dst + t * next + r * 32;
+        __m512i left, right;
+        pair_rows(x + t * STRIP, ld, r, &left, &right);
+        _mm512_store_si512(d, left), _mm512_store_si512(d + TILE, right);
+      }
 }
 
 // pack_turned packs 32 k of a whole strip of A from bf16 whose rows are k.

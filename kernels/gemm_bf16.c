@@ -8,6 +8,7 @@
 // stage is multiplied, the next one's B is packed, the one's after it is asked for, and finished tiles become C
 // (gemm_bf16_tile.h). Sums go through k in order, 32 at a time, whatever the number of threads.
 #include "gemm_bf16.h"
+#include <stdatomic.h>
 
 #ifndef __x86_64__
 int rg_gemm_bf16(const rg_gemm *g, rg_parallel_fn parallel, int threads) { return (void)g, (void)parallel, (void)threads, 0; }
@@ -24,6 +25,8 @@ enum {
   SUMS_BYTES = 1 << 20,    // of sums kept between chunks
   KEPT_BYTES = 512 << 10,  // of packed A that is kept from panel to panel
   NEAR_BYTES = 512 << 10,  // of an A that stays in the second-level cache
+  PIECES = 3,              // of a part that a thread does one by one,
+  PIECE_ROWS = 256,        // of at least so many rows
 };
 #endif
 
@@ -32,25 +35,33 @@ typedef struct {
   const rg_kind *kind; // for its packers
   rg_side a, b;
   int in_place;    // whole strips of A are loaded where they lie
-  int ask;         // and asked for ahead
+  int near;        // A lies in the second-level cache
   int bare;        // C is bf16 and the product and nothing else
-  long rows, cols; // of a task
-  long across;     // tasks beside each other
+  long rows, cols; // of a thread's part of C
+  long across;     // parts beside each other
   long panel, kc;  // columns and k of a stage
+  long panels;     // of a part
+  long pieces, piece; // of a part's rows, and how many rows each has
+  uint64_t number; // of this product, in the process
 } plan;
 
-// A task's part of C, and its buffers.
+// A task multiplies a piece of a part's rows with one of its panels.
 typedef struct {
   const plan *p;
-  long i0, m, j0, n; // rows and columns
-  int keep_a;        // packed strips of A stay for all panels
+  long i0, m; // rows
+  int keep_a; // packed strips of A stay for all panels,
+  int have_a; // and are there
   uint16_t *packed_a, *packed_b;
   float *tiles;
   beside w;
 } part;
 
-// A stage: all rows of a part times a chunk of B, columns j… and k….
+// A stage: all rows of a task times a chunk of B, columns j… and k….
 typedef struct { long j, n, k, kc; } stage;
+
+// What lies packed in this thread's buffers: it stays good for other tasks of the product.
+static _Thread_local struct { uint64_t number; long i, j, k; } packed;
+static _Atomic uint64_t products;
 
 static long steps_of(long k) { return rg_ceil_div(k, KSTEP); }
 
@@ -63,8 +74,19 @@ static strip strip_at(const part *t, const stage *x, long i, long rows) {
     return (strip){a, a + 16 * g->lda, g->lda * 2, KSTEP};
   }
   uint16_t *a = t->packed_a + (t->keep_a ? (i - t->i0) / STRIP * steps_of(x->kc) * BLOCK : 0);
-  if (!t->keep_a || x->j == t->j0) p->kind->pack_a(&p->a, i, 1, x->k, x->kc, a);
+  if (!t->have_a) p->kind->pack_a(&p->a, i, 1, x->k, x->kc, a);
   return (strip){a, a + HALF, LINE, BLOCK};
+}
+
+// ask_for makes `steps` steps fetch the strip of A at row i into the second-level cache. (Where rows are k, one line of each, that
+// gains nothing.)
+static void ask_for(part *t, const stage *x, long i, long steps) {
+  const rg_gemm *g = t->p->g;
+  t->w.lines = 0;
+  if (g->ta || t->p->near || t->have_a || i + STRIP > g->m || steps <= 0) return;
+  t->w.ask = (const char *)((const uint16_t *)g->a + i * g->lda + x->k);
+  t->w.at = 0, t->w.width = x->kc * 2, t->w.next = g->lda * 2;
+  t->w.lines = rg_ceil_div(STRIP * rg_ceil_div(x->kc * 2, LINE), steps);
 }
 
 // finish takes the complete sums of a tile to C: beside the next tile's products if they only need rounding.
@@ -80,9 +102,7 @@ AMX static void multiply_strip(part *t, const stage *x, long i) {
   long k_all = p->g->k, rows = rg_min(STRIP, t->i0 + t->m - i), tiles = rg_ceil_div(x->n, STRIP), all = steps_of(x->kc);
   long cut = k_all <= WHOLE_K ? all : rg_ceil_div(all, rg_ceil_div(all * KSTEP, L1_K));
   strip a = strip_at(t, x, i, rows);
-  int ahead = p->ask && i + 2 * STRIP <= t->i0 + t->m;
-  t->w.ask = (const char *)a.upper + STRIP * a.ld;
-  t->w.lines = ahead ? rg_ceil_div(STRIP * x->kc * 2 / LINE, tiles * (all - 1)) : 0;
+  ask_for(t, x, i + STRIP, tiles * (all - rg_ceil_div(all, cut)));
   float *sums = t->tiles + (p->kc < k_all ? (i - t->i0) * rg_ceil_div(p->panel, STRIP) * STRIP : 0);
   for (long k = 0; k < all; k += cut) {
     long steps = rg_min(cut, all - k);
@@ -96,23 +116,28 @@ AMX static void multiply_strip(part *t, const stage *x, long i) {
   }
 }
 
-AMX static void run_part(void *ctx, long task) {
+AMX static void run_task(void *ctx, long task) {
   const plan *p = ctx;
   const rg_gemm *g = p->g;
-  part t = {.p = p, .i0 = task / p->across * p->rows, .j0 = task % p->across * p->cols};
-  t.m = rg_min(p->rows, g->m - t.i0), t.n = rg_min(p->cols, g->n - t.j0);
+  long each = p->panels * p->pieces, part_i = task / each / p->across * p->rows, part_j = task / each % p->across * p->cols;
+  long i = part_i + task % p->pieces * p->piece, j = part_j + task / p->pieces % p->panels * p->panel;
+  part t = {.p = p, .i0 = i, .m = rg_min(p->piece, rg_min(part_i + p->rows, g->m) - i)};
+  stage x = {j, rg_min(p->panel, rg_min(part_j + p->cols, g->n) - j)};
+  if (t.m <= 0 || x.n <= 0) return;
   long strips = rg_ceil_div(t.m, STRIP), wide = rg_ceil_div(p->panel, STRIP), bytes = steps_of(p->kc) * BLOCK * 2;
+  int known = packed.number == p->number;
   t.keep_a = p->kc == g->k && strips * bytes <= KEPT_BYTES;
+  t.have_a = t.keep_a && known && packed.i == i;
   t.packed_b = rg_scratch(0, (size_t)(wide * bytes));
-  t.packed_a = rg_scratch(1, (size_t)((t.keep_a ? strips : 1) * bytes));
+  t.packed_a = rg_scratch(1, (size_t)((t.keep_a ? rg_ceil_div(p->piece, STRIP) : 1) * bytes));
   t.tiles = rg_scratch(2, (size_t)(wide * (p->kc < g->k ? strips : 1) * STRIP * STRIP) * sizeof(float));
   tiles_config();
-  for (long j = 0; j < t.n; j += p->panel)
-    for (long k = 0; k < g->k; k += p->kc) {
-      stage x = {t.j0 + j, rg_min(p->panel, t.n - j), k, rg_min(p->kc, g->k - k)};
-      p->kind->pack_b(&p->b, x.j, rg_ceil_div(x.n, STRIP), x.k, x.kc, t.packed_b);
-      for (long i = t.i0; i < t.i0 + t.m; i += STRIP) multiply_strip(&t, &x, i);
-    }
+  for (; x.k < g->k; x.k += p->kc) {
+    x.kc = rg_min(p->kc, g->k - x.k);
+    if (!known || packed.j != j || packed.k != x.k) p->kind->pack_b(&p->b, j, rg_ceil_div(x.n, STRIP), x.k, x.kc, t.packed_b);
+    packed.number = p->number, packed.i = i, packed.j = j, packed.k = x.k, known = 1;
+    for (long r = i; r < i + t.m; r += STRIP) multiply_strip(&t, &x, r);
+  }
   convert_tile(&t.w);
   _tile_release();
 }
@@ -140,14 +165,18 @@ int rg_gemm_bf16(const rg_gemm *g, rg_parallel_fn parallel, int threads) {
   // Tiles are loaded from rows that begin lines, and whose lines do not share few sets of the first-level cache.
   p.in_place = !g->ta && g->k % KSTEP == 0 && (uintptr_t)g->a % LINE == 0 && g->lda * 2 % LINE == 0 && g->lda * 2 % 2048 != 0;
   p.bare = g->c_bf16 && !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0;
-  p.ask = p.in_place && g->lda == g->k && g->k <= WHOLE_STAGE_K && g->m * g->k * 2 > NEAR_BYTES;
+  p.near = g->m * g->k * 2 <= NEAR_BYTES;
   divide(&p, threads);
   p.kc = g->k <= WHOLE_STAGE_K ? g->k : even(g->k, STAGE_K, KSTEP);
   if (p.kc < g->k) p.rows = rg_min(p.rows, rg_max(STRIP, SUMS_BYTES / (4 * STRIP * 4) / STRIP * STRIP));
   p.panel = even(p.cols, STAGE_BYTES / (p.kc * 2), STRIP);
   if (p.kc < g->k) p.panel = even(p.cols, rg_min(p.panel, SUMS_BYTES / (4 * p.rows)), STRIP);
-  p.across = rg_ceil_div(g->n, p.cols);
-  parallel(p.across * rg_ceil_div(g->m, p.rows), run_part, &p);
+  p.across = rg_ceil_div(g->n, p.cols), p.panels = rg_ceil_div(p.cols, p.panel);
+  // Several tasks a thread, so that a thread that is held up costs little: panels, or else pieces of the rows.
+  p.pieces = threads == 1 || p.panels >= PIECES || p.kc < g->k ? 1 : rg_max(1, rg_min(PIECES, p.rows / PIECE_ROWS));
+  p.piece = even(p.rows, rg_ceil_div(p.rows, p.pieces), STRIP), p.pieces = rg_ceil_div(p.rows, p.piece);
+  p.number = atomic_fetch_add(&products, 1) + 1;
+  parallel(rg_ceil_div(g->m, p.rows) * p.across * p.panels * p.pieces, run_task, &p);
   return 1;
 }
 #endif

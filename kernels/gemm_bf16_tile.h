@@ -9,8 +9,9 @@ typedef struct {
   const float *tile; // sums that become rows of C, or NULL
   uint16_t *c;
   long ldc;
-  const char *ask; // what is fetched into the second-level cache: A's next strip,
-  long lines;      // so many lines of it in a step
+  const char *ask;      // rows that are fetched into the second-level cache: A's next strip
+  long width, at, next; // bytes of such a row, from its beginning to what is fetched next, and from it to the next row
+  long lines;           // so many lines in a step
 } beside;
 
 AMX_INLINE void convert(const beside *w, long row, const int rows) { // to nearest even
@@ -26,7 +27,11 @@ AMX_INLINE void convert_tile(beside *w) {
   w->tile = NULL;
 }
 AMX_INLINE void ask(beside *w) {
-  for (long n = w->lines; n > 0; n--, w->ask += LINE) _mm_prefetch(w->ask, _MM_HINT_T1);
+  for (long n = w->lines; n > 0; n--) {
+    _mm_prefetch(w->ask + w->at, _MM_HINT_T1);
+    int end = (w->at += LINE) >= w->width;
+    w->ask += end ? w->next : 0, w->at = end ? 0 : w->at;
+  }
 }
 
 #define LOAD_ONCE(t, p, stride) ({ _tile_stream_loadd(t, p, stride); }) // leaves A in the first-level cache
