@@ -48,7 +48,7 @@ func benchGEMM(b *testing.B, s gemmShape, dt tensor.DType) {
 	p := gemmProduct{M: s.m, N: s.n, K: s.k, TA: s.form == "tn", TB: s.form == "nt", Precision: dt,
 		A: gen(b, 1, dt, signed, s.m, s.k), B: gen(b, 2, dt, signed, s.k, s.n), C: gen(b, 3, dt, signed, s.m, s.n)}
 	flop := 2 * float64(s.m) * float64(s.n) * float64(s.k)
-	inner := 1 + int(2e7/flop) // short products run several times per look at the clock
+	inner := 1 + int(2e7/flop)                                          // short products run several times per look at the clock
 	for start := time.Now(); time.Since(start) < 50*time.Millisecond; { // a new process's threads begin on one core
 		p.run()
 	}

@@ -19,12 +19,14 @@ int rg_gemm_bf16(const rg_gemm *g, rg_parallel_fn parallel, int threads) { retur
 enum {
   L1_K = 512,              // of a strip of A: 32 KiB of the first-level cache's 48,
   WHOLE_K = 768,           // unless this spares storing and loading sums
-  STAGE_K = 1024,          // of a stage,
-  WHOLE_STAGE_K = 2304,    // where k is longer than this
+  STAGE_K = 1024,          // of a stage, where k is longer than
+  WHOLE_STAGE_K = 2304,    // this, and half as much
+  FEW_SUMS = 512 << 10,    // where the sums of a part take less than this: they are cheaply visited again
   STAGE_BYTES = 900 << 10, // of packed B in a stage: less than half of a 2 MiB second-level cache
   SUMS_BYTES = 1 << 20,    // of sums kept between chunks
   KEPT_BYTES = 512 << 10,  // of packed A that is kept from panel to panel
   NEAR_BYTES = 512 << 10,  // of an A that stays in the second-level cache
+  GROUP = 4,               // strips of A that are packed together where they lie beside each other
   PIECES = 3,              // of a part that a thread does one by one,
   PIECE_ROWS = 256,        // of at least so many rows
 };
@@ -73,8 +75,10 @@ static strip strip_at(const part *t, const stage *x, long i, long rows) {
     const uint16_t *a = (const uint16_t *)g->a + i * g->lda + x->k;
     return (strip){a, a + 16 * g->lda, g->lda * 2, KSTEP};
   }
-  uint16_t *a = t->packed_a + (t->keep_a ? (i - t->i0) / STRIP * steps_of(x->kc) * BLOCK : 0);
-  if (!t->have_a) p->kind->pack_a(&p->a, i, 1, x->k, x->kc, a);
+  long r = (i - t->i0) / STRIP, group = g->ta ? GROUP : 1, bytes = steps_of(x->kc) * BLOCK;
+  uint16_t *a = t->packed_a + (t->keep_a ? r : r % group) * bytes;
+  if (!t->have_a && r % group == 0)
+    p->kind->pack_a(&p->a, i, rg_min(group, rg_ceil_div(t->m, STRIP) - r), x->k, x->kc, a);
   return (strip){a, a + HALF, LINE, BLOCK};
 }
 
@@ -129,7 +133,7 @@ AMX static void run_task(void *ctx, long task) {
   t.keep_a = p->kc == g->k && strips * bytes <= KEPT_BYTES;
   t.have_a = t.keep_a && known && packed.i == i;
   t.packed_b = rg_scratch(0, (size_t)(wide * bytes));
-  t.packed_a = rg_scratch(1, (size_t)((t.keep_a ? rg_ceil_div(p->piece, STRIP) : 1) * bytes));
+  t.packed_a = rg_scratch(1, (size_t)((t.keep_a ? rg_ceil_div(p->piece, STRIP) : GROUP) * bytes));
   t.tiles = rg_scratch(2, (size_t)(wide * (p->kc < g->k ? strips : 1) * STRIP * STRIP) * sizeof(float));
   tiles_config();
   for (; x.k < g->k; x.k += p->kc) {
@@ -167,7 +171,7 @@ int rg_gemm_bf16(const rg_gemm *g, rg_parallel_fn parallel, int threads) {
   p.bare = g->c_bf16 && !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0;
   p.near = g->m * g->k * 2 <= NEAR_BYTES;
   divide(&p, threads);
-  p.kc = g->k <= WHOLE_STAGE_K ? g->k : even(g->k, STAGE_K, KSTEP);
+  p.kc = g->k <= WHOLE_STAGE_K ? g->k : even(g->k, p.rows * p.cols * 4 <= FEW_SUMS ? STAGE_K / 2 : STAGE_K, KSTEP);
   if (p.kc < g->k) p.rows = rg_min(p.rows, rg_max(STRIP, SUMS_BYTES / (4 * STRIP * 4) / STRIP * STRIP));
   p.panel = even(p.cols, STAGE_BYTES / (p.kc * 2), STRIP);
   if (p.kc < g->k) p.panel = even(p.cols, rg_min(p.panel, SUMS_BYTES / (4 * p.rows)), STRIP);
