@@ -18,7 +18,7 @@ func NewArena(n int) (*Arena, error) {
 	if n == 0 {
 		return &Arena{}, nil
 	}
-	b, err := syscall.Mmap(-1, 0, n+readPast, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	b, err := syscall.Mmap(-1, 0, roundToHugePages(n+readPast), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {
 		return nil, fmt.Errorf("arena of %d bytes: %w; use a smaller batch or model", n, err)
 	}

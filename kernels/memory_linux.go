@@ -2,8 +2,18 @@ package kernels
 
 import "syscall"
 
-// Below this size huge pages would only waste memory.
-const hugeThreshold = 2 << 20
+const (
+	hugePage      = 2 << 20
+	hugeThreshold = hugePage / 2 // below this huge pages would only waste memory
+)
+
+// roundToHugePages returns the length to map for n bytes: a whole huge page where that wastes little. Linux aligns mappings that have room for one.
+func roundToHugePages(n int) int {
+	if n < hugeThreshold {
+		return n
+	}
+	return max(n, hugePage)
+}
 
 // adviseHugePages asks for transparent huge pages: all of an arena is walked every step, and
 // with 4 KiB pages address translation costs several percent of it.

@@ -11,6 +11,7 @@
 
 // A row longer than ROW_CHUNK is folded in pieces; a column sum takes at most COL_PARTS pieces of rows.
 enum { ROW_CHUNK = 16384, COL_PARTS = 32, COL_WORK = 32768, TASK = 16384 };
+enum { SLICE = 128, SLICED = 131072 }; // columns of a task where the matrix is wide and small; elements of such a matrix
 
 typedef struct {
   float (*row)(const float *x, long n);                                  // folds n elements
@@ -98,9 +99,24 @@ static void col_task(void *ctx, long i) {
   }
 }
 
+// Task i folds slice i % parts of the columns of matrix i / parts.
+static void col_slice_task(void *ctx, long i) {
+  reduce_job *j = ctx;
+  long o = i / j->parts, at = i % j->parts * SLICE, cols = rg_min(SLICE, j->inner - at);
+  float *y = j->y + o * j->inner + at;
+  j->f->cols(j->x + o * j->n * j->inner + at, j->n, j->inner, cols, y);
+  if (j->scale != 1.0f)
+    for (long k = 0; k < cols; k++) y[k] *= j->scale;
+}
+
 // Columns: (outer, n, inner) → (outer, inner).
 static void reduce_cols(reduce_job *j) {
   long size = rg_max(1, j->n * j->inner);
+  if (size > COL_WORK && size <= SLICED && j->inner >= 2 * SLICE) { // as products wrote it: each core has columns, no rows
+    j->parts = rg_ceil_div(j->inner, SLICE);
+    rg_parallel(j->outer * j->parts, col_slice_task, j);
+    return;
+  }
   j->parts = rg_max(1, rg_min(COL_PARTS, rg_min(size / COL_WORK, j->n / 4)));
   if (j->parts == 1) {
     j->chunk = rg_max(1, TASK / size);
