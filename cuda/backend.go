@@ -106,7 +106,7 @@ func (b *Backend) Close() error {
 // cuBLASLt does better: gelu's gradient belongs to its products, from gelu's input. Products want rows of logits on 16 bytes
 // and add up a factor's rows as they go.
 func (b *Backend) Tune(o *plan.Options) {
-	o.PadClasses, o.BiasInProduct = true, true
+	o.PadClasses, o.BiasInProduct, o.HalfGradients = true, true, true
 	o.Storage, o.Disable = o.Precision, slices.Concat(o.Disable, []string{"keep-slope"})
 }
 

@@ -27,9 +27,21 @@ template <class F> DEVICE void for_packs(F f, int64_t n) {
 struct AdamWArgs {
   float beta1, beta2, eps, decay;
 };
-struct AdamW {
+// load4 reads four gradients, which lie on as many elements' bytes.
+DEVICE void load4(float v[4], const float *g) {
+  Pack<float> x = load_pack(g);
+#pragma unroll
+  for (int k = 0; k < 4; k++) v[k] = x.v[k];
+}
+DEVICE void load4(float v[4], const bf16 *g) {
+  uint2 x = *(const uint2 *)g;
+  v[0] = __uint_as_float(x.x << 16), v[1] = __uint_as_float(x.x & 0xffff0000u);
+  v[2] = __uint_as_float(x.y << 16), v[3] = __uint_as_float(x.y & 0xffff0000u);
+}
+
+template <class G> struct AdamW {
   float *p, *m, *v;
-  const float *g;
+  const G *g;
   AdamWArgs a;
   Hyper h;
   DEVICE_MEMBER void step(float &p, float g, float &m, float &v) const {
@@ -38,21 +50,28 @@ struct AdamW {
     v = a.beta2 * v + (1.f - a.beta2) * g * g;
     p = p * (1.f - h.lr * a.decay) - h.lr * (m / h.bias1) / (sqrtf(v / h.bias2) + a.eps);
   }
-  DEVICE_MEMBER void one(int64_t i) const { step(p[i], g[i], m[i], v[i]); }
+  DEVICE_MEMBER void one(int64_t i) const { step(p[i], to_float(g[i]), m[i], v[i]); }
   DEVICE_MEMBER void pack(int64_t i) const {
-    Pack<float> P = load_pack(p + i), G = load_pack(g + i), M = load_pack(m + i), V = load_pack(v + i);
+    Pack<float> P = load_pack(p + i), M = load_pack(m + i), V = load_pack(v + i);
+    float d[4];
+    load4(d, g + i);
 #pragma unroll
-    for (int k = 0; k < Pack<float>::n; k++) step(P.v[k], G.v[k], M.v[k], V.v[k]);
+    for (int k = 0; k < Pack<float>::n; k++) step(P.v[k], d[k], M.v[k], V.v[k]);
     store_pack(p + i, P);
     store_pack(m + i, M);
     store_pack(v + i, V);
   }
 };
 
-KERNEL(adamw_f32, OPTIM_THREADS, (float *p, const float *g, float *m, float *v, const float *hyper, const float *norm, AdamWArgs a, int64_t n)) {
-  AdamW f = {p, m, v, g, a, load_hyper(hyper, norm)};
-  for_packs(f, n);
-}
+// By the type of the gradient.
+#define ADAMW(suffix, G)                                                                                                        \
+  KERNEL(adamw_##suffix, OPTIM_THREADS, (float *p, const G *g, float *m, float *v, const float *hyper, const float *norm,       \
+                                         AdamWArgs a, int64_t n)) {                                                             \
+    AdamW<G> f = {p, m, v, g, a, load_hyper(hyper, norm)};                                                                      \
+    for_packs(f, n);                                                                                                            \
+  }
+ADAMW(f32, float)
+ADAMW(bf16, bf16)
 
 // Rules with one state. g += wd·p; s = μ·s + g; p −= lr·(nesterov ? g + μ·s : s)
 struct SGDArgs {

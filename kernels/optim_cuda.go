@@ -54,9 +54,11 @@ func allF32(views ...DeviceView) bool {
 	return true
 }
 
-// deviceUpdate launches an optimizer over `states` flat tensors (param, grad and states), hyper and perhaps norm.
+// deviceUpdate launches an optimizer over `states` flat tensors (param, grad and states), hyper and perhaps norm. AdamW takes bf16
+// gradients too.
 func deviceUpdate(c *DeviceCall, states int, attrs any) error {
-	if !allF32(c.In...) {
+	s, ok := suffix(c.In[1].DType)
+	if !ok || !allF32(c.In[0]) || !allF32(c.In[2:]...) || s != "_f32" && c.Op != "adamw" {
 		return c.Uncovered()
 	}
 	n := int64(c.In[0].Shape.Size())
@@ -71,7 +73,7 @@ func deviceUpdate(c *DeviceCall, states int, attrs any) error {
 	if len(c.In) > states+1 {
 		norm = c.In[states+1].Ptr
 	}
-	return c.Launch(c.Op+"_f32", c.Strided(ceilDiv(n, 4), optimThreads), Block(optimThreads), 0, append(args, norm, attrs, n)...)
+	return c.Launch(c.Op+s, c.Strided(ceilDiv(n, 4), optimThreads), Block(optimThreads), 0, append(args, norm, attrs, n)...)
 }
 
 func deviceLerp(c *DeviceCall) error {

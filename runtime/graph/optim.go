@@ -142,9 +142,11 @@ func init() {
 		Op{Name: "grad_norm", MinIn: 2, Infer: gradNormInfer, FLOPs: perElement(2), Samples: norms},
 		// param, grad, m, v, hyper [, norm] → param, m, v (Loshchilov and Hutter, 2019), as torch.optim.AdamW:
 		//   p −= lr·wd·p;  m = β₁·m + (1−β₁)·g;  v = β₂·v + (1−β₂)·g²;  p −= lr·(m/bias₁)/(√(v/bias₂) + eps)
+		// grad may be bf16 beside f32.
 		Op{Name: "adamw", MinIn: 5, MaxIn: 6, Infer: optimInfer(states4, 0, 2, 3), FLOPs: perElement(14),
 			Mutates: [][2]int{{0, 0}, {1, 2}, {2, 3}},
-			Samples: optimSamples(states4, 3, AdamW{0.9, 0.99, 1e-8, 0.1}, AdamW{0.9, 0.95, 1e-6, 0})},
+			Samples: append(optimSamples(states4, 3, AdamW{0.9, 0.99, 1e-8, 0.1}, AdamW{0.9, 0.95, 1e-6, 0}), Sample{Name: "half", NoGrad: true,
+				In: []SampleIn{In(1003), {Shape: tensor.Shape{1003}, DType: tensor.BF16, Lo: -1, Hi: 1}, In(1003), InRange(0.1, 1, 1003), hyper}, Attrs: AdamW{0.9, 0.95, 1e-6, 0}})},
 		// param, grad, mom, hyper [, norm] → param, mom, as torch.optim.SGD with dampening 0 and mom 0 at the start:
 		//   g += wd·p;  mom = μ·mom + g;  p −= lr·(nesterov ? g + μ·mom : mom)
 		Op{Name: "sgd", MinIn: 4, MaxIn: 5, Infer: optimInfer(states3, 0, 2), FLOPs: perElement(7),

@@ -24,6 +24,10 @@ func (l *lowering) eager() {
 		for _, i := range gr.params {
 			v := l.g.Params[i]
 			param, grad := l.ref[v], l.ref[l.s.grads[i]]
+			grad.Type.Shape = v.Shape
+			if k, half := l.castOf(gr.rule, grad, at); k >= 0 {
+				grad, gone[k] = half, true
+			}
 			states := []Ref{param}
 			for _, slot := range gr.rule.Slots {
 				states = append(states, Ref{buf[slot+":"+v.Node.Name], v.Type})
@@ -38,7 +42,7 @@ func (l *lowering) eager() {
 					where = max(where, final(at[b.Buf]))
 				}
 			} else {
-				in := slices.Concat([]Ref{param, {grad.Buf, v.Type}}, states[1:], []Ref{l.hyper})
+				in := slices.Concat([]Ref{param, grad}, states[1:], []Ref{l.hyper})
 				update = instr(gr.rule.Op, gr.rule.Attrs, v.Node.Name, in, states)
 			}
 			for _, p := range parts {
@@ -67,6 +71,22 @@ func (l *lowering) eager() {
 	}
 	l.p.Instrs = instrs
 	l.p.Split = len(instrs)
+}
+
+// castOf returns the instruction that turns a gradient from bf16 to f32 for its update alone, and the bf16 gradient, where the update
+// can read that; else −1.
+func (l *lowering) castOf(rule Update, grad Ref, at map[int][]int) (k int, half Ref) {
+	if _, ok := rule.Attrs.(graph.AdamW); !ok || !l.s.opt.HalfGradients || len(at[grad.Buf]) != 1 || l.p.Buffers[grad.Buf].Region != Work {
+		return -1, half
+	}
+	k = at[grad.Buf][0]
+	in := l.p.Instrs[k]
+	if in.Op.Name != "cast" || in.In[0].Type.DType != tensor.BF16 {
+		return -1, half
+	}
+	half = in.In[0]
+	half.Type.Shape = grad.Type.Shape
+	return k, half
 }
 
 // touches lists, per buffer, the instructions that read or write it, in order.

@@ -21,6 +21,8 @@ type Options struct {
 	UpdateMost int
 	// PadClasses says that the device's products want rows of logits on 16 bytes.
 	PadClasses bool
+	// HalfGradients says that the device's AdamW reads bf16 gradients as well.
+	HalfGradients bool
 	// BiasInProduct says that the device's product can add up the rows of a factor ("linear_grad").
 	BiasInProduct bool
 	Blocks        bool     // the device reads weights in "blocks"

@@ -225,3 +225,36 @@ func TestUpdatesMoveIntoSmallProducts(t *testing.T) {
 		require.Equal(t, want, n, "at most %d", most)
 	}
 }
+
+// A parameter's update reads the bf16 gradient itself where the device can.
+func TestUpdatesReadHalfGradients(t *testing.T) {
+	t.Parallel()
+	casts := func(o plan.Options) (n int, types []tensor.DType) {
+		o.Precision, o.Storage, o.Training = tensor.BF16, tensor.BF16, &plan.Training{Rule: rule}
+		for _, in := range program(t, gpt(1, 1, 8, 4, 9), 1, o).Instrs {
+			switch in.Op.Name {
+			case "cast":
+				n++
+			case "adamw":
+				types = append(types, in.In[1].Type.DType)
+				require.Equal(t, in.In[0].Type.Shape, in.In[1].Type.Shape)
+			}
+		}
+		return n, types
+	}
+	all, types := casts(plan.Options{})
+	require.NotContains(t, types, tensor.BF16)
+	fewer, half := casts(plan.Options{HalfGradients: true})
+	const products = 10 // weights and biases of four linear layers, two embeddings
+	require.Equal(t, all-products, fewer)
+	require.Len(t, half, len(types))
+	n := 0
+	for _, d := range half {
+		if d == tensor.BF16 {
+			n++
+		}
+	}
+	require.Equal(t, products, n)
+	_, off := casts(plan.Options{HalfGradients: true, Disable: []string{"eager-update"}})
+	require.NotContains(t, off, tensor.BF16, "a flat gradient is f32")
+}
