@@ -93,6 +93,7 @@ def ringo(name, form, m, k, n):
         if dtype in DTYPES:
             which = f"^BenchmarkGEMM$/^{name}$/^{form}$/^{m}x{k}x{n}$/^{short}$"
             run = [args.ringo, "-test.run=^$", f"-test.bench={which}", f"-test.benchtime={REPEATS}x", f"-test.cpu={THREADS}"]
+            time.sleep(0.3)  # the peers' threads spin for a while after their last product
             text = subprocess.run(run, capture_output=True, text=True, check=True).stdout
             out["ringo_" + dtype] = float(re.search(r"([\d.]+) GFLOP/s", text)[1])
     return out
