@@ -19,21 +19,11 @@ void rg_matmul_adamw(const rg_matmul_adamw_args *a) {
   if (a->rows) u.places = rg_places_of(a->ids, a->wide, 0, a->gemm.m, a->count);
   rg_gemm g = a->gemm;
   g.update = &u;
-  rg_gemm_run(&g);
+  if (!rg_update_run(&g)) rg_gemm_run(&g);
 }
 #else
 #include "rg_vec.h"
 #include "optim_step.h"
-#ifndef RG_UPDATE_ONCE
-#define RG_UPDATE_ONCE
-struct rg_update {
-  rg_adamw_set set;
-  float *m, *v;
-  const float *rows; // NULL, or what is added to some of the product's rows
-  rg_places places;  // which
-  uint16_t *blocks;
-};
-#endif
 
 // Sums from `first` on are those of row i, columns j0… of C: every nr of them a tile further.
 static void RG_NAME(update_row)(const rg_gemm *g, const float *first, long nr, long size, long i, long j0, long cols) {

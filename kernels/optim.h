@@ -29,6 +29,11 @@ typedef struct {
 long rg_optim_pieces(long n);
 void rg_optim_run(const rg_optim_group *g);
 
+// What the numbers of one AdamW step come to: scale is of the gradient, step is lr / bias₁, root2 1 / √bias₂.
+typedef struct {
+  float keep, scale, step, root2, eps, b1, b2, c1, c2;
+} rg_adamw_set;
+
 void rg_adamw(const rg_optim *a);
 void rg_sgd(const rg_optim *a);
 void rg_lion(const rg_optim *a);

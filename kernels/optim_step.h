@@ -4,11 +4,6 @@
 #define RG_OPTIM_STEP_ONCE
 #include "optim.h"
 
-// What a step's numbers come to: scale is of the gradient, step is lr / bias₁, root2 1 / √bias₂.
-typedef struct {
-  float keep, scale, step, root2, eps, b1, b2, c1, c2;
-} rg_adamw_set;
-
 RG_SMALL rg_adamw_set rg_adamw_of(const rg_optim *a) {
   const float *h = a->hyper;
   return (rg_adamw_set){.keep = 1 - h[RG_HYPER_LR] * a->decay, .scale = h[RG_HYPER_SCALE] * (a->norm ? a->norm[1] : 1),
