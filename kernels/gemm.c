@@ -7,6 +7,7 @@
 // that fits its second-level cache, and multiplies it with the first. The order of every sum over k follows from k and
 // the kind alone; how C is cut into tasks follows from the number of threads too, but changes no sum.
 #include "gemm_bf16.h"
+#include "gemm_blocks.h"
 #include "gemm_pass.h"
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -46,7 +47,6 @@ static int path(void) {
 
 static const rg_kind *choose(const rg_gemm *g) {
   const rg_kind *bf16 = rg_kind_bf16(), *split = rg_kind_split();
-  if (g->b_blocks) return bf16;
   int exact = g->a_bf16 && g->b_bf16; // products of bf16 are exact in f32
   if (bf16 && (g->precision == RG_GEMM_BF16 || (exact && path() != 0)) && fills_tiles(g)) return bf16;
   if (split && (path() == 1 || (path() == -1 && fills_tiles(g)))) return split;
@@ -85,14 +85,18 @@ static long even_chunk(long len, long most, long unit) { // a multiple of unit, 
 }
 
 static void product(const rg_gemm *g, parallel_fn parallel, int threads) {
-  if (g->m <= RG_SKINNY && g->n > 0 && !g->b_blocks) {
+  if (g->b_blocks) {
+    rg_blocks_run(g, parallel, threads);
+    return;
+  }
+  if (g->m <= RG_SKINNY && g->n > 0) {
     rg_gemm_skinny(g, parallel);
     return;
   }
   const rg_kind *kind = choose(g);
   if (kind == rg_kind_bf16() && rg_gemm_bf16(g, parallel, threads)) return;
   if (kind == rg_kind_split() && rg_gemm_beside(g, parallel, threads)) return;
-  rg_side a = {g->a, g->lda, g->m, g->a_bf16, !g->ta}, b = {g->b, g->ldb, g->n, g->b_bf16, g->tb, g->b_blocks ? rg_ceil_div(g->k, 32) : 0};
+  rg_side a = {g->a, g->lda, g->m, g->a_bf16, !g->ta}, b = {g->b, g->ldb, g->n, g->b_bf16, g->tb};
   rg_pass s = {.g = g, .kind = kind, .shares_a = g->m <= g->n && !g->update}; // a task that moves a parameter wants whole rows
   s.bare = !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0 && !g->update;
   s.shared = s.shares_a ? a : b, s.own = s.shares_a ? b : a;

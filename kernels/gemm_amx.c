@@ -15,7 +15,6 @@ const rg_kind *rg_kind_bf16(void) { return NULL; }
 const rg_kind *rg_kind_split(void) { return NULL; }
 #else
 #include "gemm_split.h"
-#include "gemm_blocks.h"
 
 enum { FAR_BYTES = 2 << 20 }; // a factor larger than this does not lie in the second-level cache
 
@@ -245,12 +244,9 @@ AMX_INLINE void pack(const rg_side *s, long i0, long strips, long k0, long kc, i
     else (s->along_k ? name##_f32_k : name##_f32_i)(s, i, n, k, kc, d);                                                \
   }
 PACKER(pack_a_bf16, 0, 0)
-PACKER(pack_b_plain, 0, 1)
+PACKER(pack_b_bf16, 0, 1)
 PACKER(pack_a_split, 1, 0)
 PACKER(pack_b_split, 1, 1)
-static void pack_b_bf16(const rg_side *s, long i, long n, long k, long kc, void *d) {
-  (s->k_blocks ? rg_blocks_strips : pack_b_plain)(s, i, n, k, kc, d);
-}
 
 static const rg_kind kind_bf16 = {.mr = STRIP, .nr = STRIP, .kunit = KBLOCK, .bytes = 2, .kpack = 3072, .kinner = 256, .exact = 1,
     .pack_a = pack_a_bf16, .pack_b = pack_b_bf16, .micro = micro_bf16, .write = write_rows, .enter = enter, .leave = leave};

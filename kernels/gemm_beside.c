@@ -141,7 +141,7 @@ static int bare(const rg_gemm *g) {
 // describe fills in *j, but for its threads, or returns 0 where the product is none of ours.
 static int describe(const rg_gemm *g, job *j) {
   if (g->a_bf16 || g->b_bf16 || g->update || g->m % STRIP || g->n % STRIP || g->k % (2 * KBLOCK) || g->k < LEAST_K) return 0;
-  rg_side a = {g->a, g->lda, g->m, 0, !g->ta, 0}, b = {g->b, g->ldb, g->n, 0, g->tb, 0};
+  rg_side a = {g->a, g->lda, g->m, 0, !g->ta}, b = {g->b, g->ldb, g->n, 0, g->tb};
   *j = (job){.across = g->ta, .halves = 1, .g = {*g, *g}};
   if (g->ta && (g->tb || !bare(g))) return 0;
   j->turned = g->ta && g->m > g->n;

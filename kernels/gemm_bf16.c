@@ -165,7 +165,7 @@ static long even(long len, long most, long unit) { // parts of len, multiples of
 
 int rg_gemm_bf16(const rg_gemm *g, rg_parallel_fn parallel, int threads) {
   if (rg_isa < RG_AMX || !g->a_bf16 || !g->b_bf16 || g->b_blocks || g->update) return 0;
-  plan p = {g, rg_kind_bf16(), {g->a, g->lda, g->m, 1, !g->ta, 0}, {g->b, g->ldb, g->n, 1, g->tb, 0}};
+  plan p = {g, rg_kind_bf16(), {g->a, g->lda, g->m, 1, !g->ta}, {g->b, g->ldb, g->n, 1, g->tb}};
   // Tiles are loaded from rows that begin lines, and whose lines do not share few sets of the first-level cache.
   p.in_place = !g->ta && g->k % KSTEP == 0 && (uintptr_t)g->a % LINE == 0 && g->lda * 2 % LINE == 0 && g->lda * 2 % 2048 != 0;
   p.bare = g->c_bf16 && !g->bias && !g->pre && !g->act && !g->dact_pre && !g->residual && g->beta == 0;

@@ -11,7 +11,6 @@ typedef struct {
   long ld, len;
   int bf16;
   int along_k; // neighbours in memory are neighbours along k (A as stored, B transposed)
-  long k_blocks; // of a B in blocks (gemm_blocks.h), how many there are along k; else 0
 } rg_side;
 
 // A kind computes tiles of mr×nr. A packed strip takes bytes·width per k.
