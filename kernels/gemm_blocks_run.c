@@ -17,7 +17,6 @@
 void rg_blocks_run(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *), int threads) { (void)g, (void)parallel, (void)threads; }
 #else
 #include "gemm_amx.h"
-#include <stdatomic.h>
 
 enum {
   NUMBERS = RG_BLOCK_SIZE,
@@ -41,8 +40,7 @@ typedef struct {
   long k_blocks, strips; // of the whole product
   long group;            // strips
   long heights;          // tasks below each other
-  int whole;             // a thread keeps its A for its next task
-  uint64_t number;       // of the product, in the process
+  uint16_t *packed;      // A, packed by all threads; NULL where each packs for itself, beside the tiles
 } job;
 
 // A unit: strip `strip` of the group that begins at strip `group`, `blocks` blocks from block k on.
@@ -73,8 +71,6 @@ typedef struct {
   long k, piece;
 } left;
 
-static _Thread_local struct { uint64_t product; long height; left a; } kept; // this thread's
-
 // pack_next packs one more block of 32 rows × 32 k.
 static void pack_next(const job *j, left *a) {
   long blocks = rg_min(UNIT, j->k_blocks - a->k), r = a->piece / blocks, k = a->k + a->piece % blocks;
@@ -83,13 +79,17 @@ static void pack_next(const job *j, left *a) {
   if (++a->piece == a->tall * blocks) a->k += UNIT, a->piece = 0;
 }
 
-static left *left_of(const job *j, long height) {
-  if (kept.product == j->number && kept.height == height && j->whole) return &kept.a;
-  long i0 = height * TALL * RG_BLOCK, width = j->whole ? rg_ceil_div(j->k_blocks, UNIT) * UNIT : 2 * UNIT;
-  uint16_t *at = rg_scratch(1, (size_t)(TALL * width * NUMBERS) * sizeof *at);
-  kept.product = j->number, kept.height = height;
-  kept.a = (left){.i0 = i0, .tall = rg_min(TALL, rg_ceil_div(j->g->m - i0, RG_BLOCK)), .at = at, .width = width};
-  return &kept.a;
+static left left_of(const job *j, long height) {
+  long i0 = height * TALL * RG_BLOCK, tall = rg_min(TALL, rg_ceil_div(j->g->m - i0, RG_BLOCK));
+  if (j->packed) return (left){i0, tall, j->packed + height * TALL * j->k_blocks * NUMBERS, j->k_blocks, j->k_blocks, 0};
+  uint16_t *at = rg_scratch(1, (size_t)(TALL * 2 * UNIT * NUMBERS) * sizeof *at);
+  return (left){i0, tall, at, 2 * UNIT, 0, 0};
+}
+
+// pack_rows is a task: 32 rows of A.
+static void pack_rows(void *ctx, long strip) {
+  const job *j = ctx;
+  j->kind->pack_a(&j->a, strip * RG_BLOCK, 1, 0, j->g->k, j->packed + strip * j->k_blocks * NUMBERS);
 }
 
 // What happens beside the tiles of a unit: half blocks of `turned` become tiles in `to`, lines of `ahead` are loaded, A is packed up to
@@ -169,7 +169,7 @@ static void finish(const job *j, const float *tiles, const left *a, long group) 
 AMX static void multiply_group(void *ctx, long task) {
   const job *j = ctx;
   const long group = task / j->heights * j->group, wide = rg_min(j->group, j->strips - group);
-  left *a = left_of(j, task % j->heights);
+  left a = left_of(j, task % j->heights);
   float *tiles = rg_scratch(3, (size_t)(TALL * j->group * NUMBERS) * sizeof *tiles);
   uint16_t *turned = rg_scratch(2, (size_t)(2 * UNIT * NUMBERS) * sizeof *turned); // two units
   unit u = {group, group, 0, rg_min(UNIT, j->k_blocks)}, next = after(j, u);
@@ -177,25 +177,27 @@ AMX static void multiply_group(void *ctx, long task) {
   while (j->g->tb && s.half < 2 * u.blocks) turn_next(j, &s);
   j->kind->enter();
   for (long x = 0; u.blocks && u.group == group; x++, u = next, next = after(j, u)) {
-    while (a->k < u.k + u.blocks) pack_next(j, a);
+    while (a.k < u.k + u.blocks) pack_next(j, &a);
     const uint16_t *b = j->g->tb ? turned + x % 2 * UNIT * NUMBERS : block_of(j, &u, 0);
     s = (beside){.ahead = after(j, next), .to = turned + (x + 1) % 2 * UNIT * NUMBERS, .until = rg_min(j->k_blocks, u.k + 2 * UNIT), .pace = wide};
     if (j->g->tb && next.group == group) s.turned = next;
-    multiply(j, &u, a, b, tiles + (u.strip - group) * NUMBERS, &s);
+    multiply(j, &u, &a, b, tiles + (u.strip - group) * NUMBERS, &s);
     while (s.half < 2 * s.turned.blocks) turn_next(j, &s);
   }
   j->kind->leave();
-  finish(j, tiles, a, group);
+  finish(j, tiles, &a, group);
 }
 
 void rg_blocks_run(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *), int threads) {
-  static _Atomic uint64_t products;
   job j = {.g = g, .kind = rg_kind_bf16(), .a = {g->a, g->lda, g->m, g->a_bf16, !g->ta}, .w = g->b};
-  j.k_blocks = rg_ceil_div(g->k, RG_BLOCK), j.strips = rg_ceil_div(g->n, RG_BLOCK);
-  j.whole = j.k_blocks <= WHOLE_K;
-  j.group = rg_max(LEAST_GROUP, rg_min(j.whole ? GROUP : LONG_GROUP, j.strips / (threads * (j.whole ? TASKS_PER_THREAD : 1))));
-  j.heights = rg_ceil_div(g->m, TALL * RG_BLOCK);
-  j.number = atomic_fetch_add(&products, 1) + 1;
+  j.k_blocks = rg_ceil_div(g->k, RG_BLOCK), j.strips = rg_ceil_div(g->n, RG_BLOCK), j.heights = rg_ceil_div(g->m, TALL * RG_BLOCK);
+  int whole = j.k_blocks <= WHOLE_K;
+  j.group = rg_max(LEAST_GROUP, rg_min(whole ? GROUP : LONG_GROUP, j.strips / (threads * (whole ? TASKS_PER_THREAD : 1))));
+  if (whole) {
+    long rows = rg_ceil_div(g->m, RG_BLOCK);
+    j.packed = rg_scratch(0, (size_t)(rows * j.k_blocks * NUMBERS) * sizeof *j.packed);
+    parallel(rows, pack_rows, &j);
+  }
   parallel(rg_ceil_div(j.strips, j.group) * j.heights, multiply_group, &j);
 }
 #endif
