@@ -30,7 +30,7 @@ func runFast(t *testing.T, c *Call) {
 func TestProductThatMovesItsParameter(t *testing.T) {
 	positive := func(u, _ float64) float64 { return u }
 	eachPath(t, func(t *testing.T) {
-		for i, s := range [][3]int{{3, 5, 7}, {33, 70, 40}, {160, 96, 300}, {129, 2100, 64}} {
+		for i, s := range [][3]int{{3, 5, 7}, {33, 70, 40}, {160, 96, 300}, {129, 2100, 64}, {37, 4200, 33}, {40, 48, 600}} {
 			for _, precision := range []tensor.DType{tensor.F32, tensor.BF16} {
 				m, n, k, rows := s[0], s[1], s[2], i%2 == 1
 				x, dy := viewOf(t, 1, tensor.F32, signed, k, m), viewOf(t, 2, tensor.F32, signed, k, n)
@@ -76,7 +76,7 @@ func TestProductsOfBlocks(t *testing.T) {
 	if !hasAMX() {
 		t.Skip("blocks are for AMX")
 	}
-	for _, s := range [][3]int{{32, 32, 32}, {37, 65, 50}, {70, 96, 3500}, {256, 3100, 48}} {
+	for _, s := range [][3]int{{32, 32, 32}, {37, 65, 50}, {70, 96, 3500}, {256, 3100, 48}, {300, 200, 70}, {33, 100, 4500}} {
 		for _, transposed := range []bool{false, true} {
 			t.Run(fmt.Sprint(s, transposed), func(t *testing.T) {
 				m, n, k := s[0], s[1], s[2]
@@ -115,5 +115,35 @@ func TestUpdateWritesBlocks(t *testing.T) {
 			In: []View{p, mom, sq, hyper, viewOf(t, 1, tensor.F32, signed, k, m), viewOf(t, 2, tensor.F32, signed, k, n)}, Out: []View{p, mom, sq, got}})
 		runFast(t, &Call{Op: "blocks", In: []View{p}, Out: []View{want}})
 		require.Equal(t, want.Bytes, got.Bytes)
+	}
+}
+
+// A moved parameter, its moments and its blocks have the same bits with 1, 2 and 3 threads.
+func TestMovesTheSameWithAnyThreads(t *testing.T) {
+	defer initCPU(maxISA(), 2)
+	if !hasAMX() {
+		t.Skip("the pipeline is for AMX")
+	}
+	positive := func(u, _ float64) float64 { return u }
+	m, n, k := 165, 310, 77
+	x, dy := viewOf(t, 1, tensor.F32, signed, k, m), viewOf(t, 2, tensor.F32, signed, k, n)
+	hyper := viewOf(t, 3, tensor.F32, func(u, _ float64) float64 { return 0.1 + u/2 }, graph.HyperLen)
+	a := graph.MatMulAdamW{TransA: true, AdamW: graph.AdamW{Beta1: 0.9, Beta2: 0.99, Eps: 1e-8}, Blocks: true}
+	var want []View
+	for _, threads := range []int{1, 2, 3} {
+		initCPU(maxISA(), threads)
+		got := []View{viewOf(t, 5, tensor.F32, signed, m, n), viewOf(t, 6, tensor.F32, signed, m, n), viewOf(t, 7, tensor.F32, positive, m, n),
+			offHeap(t, tensor.BF16, graph.BlockShape(m, n)...)}
+		runFast(t, &Call{Op: "blocks", In: got[:1], Out: got[3:]})
+		runFast(t, &Call{Op: "matmul_adamw", Attrs: a, Precision: tensor.BF16, In: append(append([]View{}, got[:3]...), hyper, x, dy), Out: got})
+		packed := offHeap(t, tensor.BF16, graph.BlockShape(m, n)...)
+		runFast(t, &Call{Op: "blocks", In: got[:1], Out: []View{packed}})
+		require.Equal(t, packed.Bytes, got[3].Bytes, "blocks, %d threads", threads)
+		if want == nil {
+			want = got
+		}
+		for i := range got {
+			require.Equal(t, want[i].Bytes, got[i].Bytes, "output %d, %d threads", i, threads)
+		}
 	}
 }
