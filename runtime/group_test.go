@@ -17,8 +17,12 @@ import (
 func TestUpdatesInGroups(t *testing.T) {
 	rules := map[string]func(graph.Leaf) plan.Update{
 		"adamw": adamw,
-		"sgd":   func(graph.Leaf) plan.Update { return plan.Update{Op: "sgd", Attrs: graph.SGD{Momentum: 0.9}, Slots: []string{"m"}} },
-		"lion":  func(graph.Leaf) plan.Update { return plan.Update{Op: "lion", Attrs: graph.Lion{Beta1: 0.9, Beta2: 0.99}, Slots: []string{"m"}} },
+		"sgd": func(graph.Leaf) plan.Update {
+			return plan.Update{Op: "sgd", Attrs: graph.SGD{Momentum: 0.9}, Slots: []string{"m"}}
+		},
+		"lion": func(graph.Leaf) plan.Update {
+			return plan.Update{Op: "lion", Attrs: graph.Lion{Beta1: 0.9, Beta2: 0.99}, Slots: []string{"m"}}
+		},
 	}
 	for name, rule := range rules {
 		var want [][]byte
