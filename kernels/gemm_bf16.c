@@ -5,8 +5,7 @@
 // Each thread computes a part of C by itself: no barrier, nothing shared. Its columns are cut into panels, long sums into
 // chunks; a stage multiplies all its rows with one panel's chunk of B. Packed B of a stage lies in the second-level cache, a strip
 // of 32 rows of A over at most L1_K in the first. A is loaded as tiles where it lies, unless its layout forbids. While a
-// stage is multiplied, the next one's B is packed, the one's after it is asked for, and finished tiles become C
-// (gemm_bf16_tile.h). Sums go through k in order, 32 at a time, whatever the number of threads.
+// strip is multiplied, the next one is asked for and finished tiles become C (gemm_bf16_tile.h); B is packed between stages. Sums go through k in order, 32 at a time, whatever the number of threads.
 #include "gemm_bf16.h"
 #include <stdatomic.h>
 
