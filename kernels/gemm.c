@@ -14,7 +14,6 @@
 #include <string.h>
 
 typedef void (*task_fn)(void *, long);
-typedef void (*parallel_fn)(long, task_fn, void *);
 
 static void serially(long n, task_fn fn, void *ctx) {
   for (long i = 0; i < n; i++) fn(ctx, i);
@@ -72,7 +71,7 @@ static void cut(rg_pass *s, int threads) {
   s->group = rg_max(1, s->shared_strips / tasks);
 }
 
-static void run_pass(rg_pass *s, parallel_fn parallel, int threads) {
+static void run_pass(rg_pass *s, rg_parallel_fn parallel, int threads) {
   cut(s, threads);
   s->number = atomic_fetch_add(&passes, 1) + 1;
   if (s->packed) parallel(rg_ceil_div(s->shared_strips, s->group), rg_pass_pack, s);
@@ -84,7 +83,7 @@ static long even_chunk(long len, long most, long unit) { // a multiple of unit, 
   return rg_ceil_div(rg_ceil_div(len, rg_ceil_div(len, most)), unit) * unit;
 }
 
-static void product(const rg_gemm *g, parallel_fn parallel, int threads) {
+static void product(const rg_gemm *g, rg_parallel_fn parallel, int threads) {
   if (g->b_blocks) {
     rg_blocks_run(g, parallel, threads);
     return;
@@ -151,7 +150,7 @@ static void empty(const rg_gemm *g) {
     for (long j = 0; j < g->n; j += 64) rg_gemm_epilogue(g, zeros, 64, i, 1, j, rg_min(64, g->n - j));
 }
 
-static void one_item(const rg_gemm *g, long i, parallel_fn parallel, int threads) {
+static void one_item(const rg_gemm *g, long i, rg_parallel_fn parallel, int threads) {
   rg_gemm one = item_of(g, i);
   if (g->k == 0) empty(&one);
   else product(&one, parallel, threads);

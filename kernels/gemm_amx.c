@@ -22,14 +22,6 @@ enum { FAR_BYTES = 2 << 20 }; // a factor larger than this does not lie in the s
 AMX static void enter(void) { tiles_config(); }
 AMX static void leave(void) { _tile_release(); }
 
-AMX_INLINE void load_c(const float *c, int acc) {
-  if (acc) {
-    LOAD(0, c, 128), LOAD(1, c + 16, 128);
-    LOAD(2, c + 16 * STRIP, 128), LOAD(3, c + 16 * STRIP + 16, 128);
-  } else {
-    ZERO(0), ZERO(1), ZERO(2), ZERO(3);
-  }
-}
 // The upper or left half alone.
 #define LOAD_UPPER(p) LOAD(4, (p), 64)
 #define LOAD_LEFT(p) LOAD(6, (p), 64)
@@ -50,14 +42,9 @@ AMX static void micro_bf16(long kc, const void *pa, const void *pb, float *c, in
     STORE(0, c, 128), STORE(2, rows <= 16 ? c + 16 : c + 16 * STRIP, 128);
     return;
   }
-  load_c(c, acc);
-  for (; kc > 0; kc -= KBLOCK, a += 2 * TILE, b += 2 * TILE) {
-    LOAD(6, b, 64), LOAD(4, a, 64), DOT(0, 4, 6);
-    LOAD(7, b + TILE, 64), DOT(1, 4, 7);
-    LOAD(5, a + TILE, 64), DOT(2, 5, 6);
-    DOT(3, 5, 7);
-  }
-  store_c(c);
+  load_sums(c, acc);
+  for (; kc > 0; kc -= KBLOCK, a += 2 * TILE, b += 2 * TILE) add_block(a, b);
+  store_sums(c);
 }
 
 // Small terms first; each step changes one operand, so that 14 loads serve 24 products. Where the tile's lower or right half
@@ -65,7 +52,7 @@ AMX static void micro_bf16(long kc, const void *pa, const void *pb, float *c, in
 AMX static void micro_split(long kc, const void *pa, const void *pb, float *c, int acc, long rows, long cols) {
   enum { P1 = 0, P2 = 2 * TILE, P3 = 4 * TILE };
   const uint16_t *a = pa, *b = pb;
-  load_c(c, acc);
+  load_sums(c, acc);
 #define SUM(LEFT, RIGHT, PRODUCTS)                                                                                     \
   for (; kc > 0; kc -= KBLOCK, a += 6 * TILE, b += 6 * TILE) {                                                         \
     LEFT(a + P3), RIGHT(b + P1), PRODUCTS();                                                                           \
@@ -79,7 +66,7 @@ AMX static void micro_split(long kc, const void *pa, const void *pb, float *c, i
   else if (cols <= 16) SUM(LOAD_A, LOAD_LEFT, MULTIPLY_LEFT)
   else SUM(LOAD_A, LOAD_B, MULTIPLY)
 #undef SUM
-  store_c(c);
+  store_sums(c);
 }
 
 // write_rows is the end of whole rows of a tile that nothing is added to; bf16 is rounded to bf16 by the CPU's own instruction.

@@ -24,6 +24,28 @@ AMX_INLINE void tiles_config(void) {
 #define ZERO(t) ({ _tile_zero(t); })
 #define DOT(c, a, b) ({ _tile_dpbf16ps(c, a, b); })
 
+// add_block adds 32×32×32 to the sums in tiles 0 to 3; a and b are two packed tiles each.
+AMX_INLINE void add_block(const uint16_t *a, const uint16_t *b) {
+  LOAD(6, b, 64), LOAD(4, a, 64), DOT(0, 4, 6);
+  LOAD(7, b + 16 * 32, 64), DOT(1, 4, 7);
+  LOAD(5, a + 16 * 32, 64), DOT(2, 5, 6);
+  DOT(3, 5, 7);
+}
+
+// The sums of 32×32 of C in tiles 0 to 3, from and to rows of 32 numbers; load_sums begins with zeros where acc is 0.
+AMX_INLINE void load_sums(const float *c, int acc) {
+  if (acc) {
+    LOAD(0, c, 128), LOAD(1, c + 16, 128);
+    LOAD(2, c + 16 * 32, 128), LOAD(3, c + 16 * 32 + 16, 128);
+  } else {
+    ZERO(0), ZERO(1), ZERO(2), ZERO(3);
+  }
+}
+AMX_INLINE void store_sums(float *c) {
+  STORE(0, c, 128), STORE(1, c + 16, 128);
+  STORE(2, c + 16 * 32, 128), STORE(3, c + 16 * 32 + 16, 128);
+}
+
 AMX_INLINE void transpose16(__m512i r[16]) { // 16×16 of 32 bits
   __m512i t[16];
 #pragma GCC unroll 8

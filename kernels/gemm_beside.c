@@ -13,7 +13,7 @@
 //                   in two halves of k, so that threads share out k and do not each pack all that stands still.
 #include "gemm_tile.h"
 #ifndef __x86_64__
-int rg_gemm_beside(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *), int threads) { return 0; }
+int rg_gemm_beside(const rg_gemm *g, rg_parallel_fn parallel, int threads) { return 0; }
 int rg_gemm_is_beside(const rg_gemm *g) { return 0; }
 #else
 #include "gemm_beside.h"
@@ -164,7 +164,7 @@ int rg_gemm_is_beside(const rg_gemm *g) {
   return describe(g, &j);
 }
 
-int rg_gemm_beside(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *), int threads) {
+int rg_gemm_beside(const rg_gemm *g, rg_parallel_fn parallel, int threads) {
   job j;
   if (!describe(g, &j)) return 0;
   stretch stretches[threads];

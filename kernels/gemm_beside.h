@@ -80,7 +80,7 @@ AMX static void multiply(long kc, const uint16_t *a, const uint16_t *b, float *c
     if (i < pairs) pack_step(s, src, dst, i);                                                                          \
     if (step < STEPS) end_step(s, step++, &top);                                                                       \
   }
-  ZERO(0), ZERO(1), ZERO(2), ZERO(3);
+  load_sums(c, 0);
   for (; kc > 0; kc -= KBLOCK, a += 6 * TILE, b += 6 * TILE, src += s->block, dst += 6 * TILE) { // as micro_split
     LOAD_A(a + P3), LOAD_B(b + P1), MULTIPLY();
     BESIDE(0)
@@ -96,7 +96,7 @@ AMX static void multiply(long kc, const uint16_t *a, const uint16_t *b, float *c
     BESIDE(5)
   }
 #undef BESIDE
-  store_c(c);
+  store_sums(c);
 }
 
 // last is the end of a tile that no other one follows.

@@ -52,12 +52,7 @@ typedef struct {
   LOAD(5, a.lower, a.ld), LOAD_ONCE(7, b + HALF, LINE)
 
 AMX_INLINE void multiply_with(long steps, strip a, const uint16_t *b, float *c, int acc, beside *w, const int rows) {
-  if (acc) {
-    LOAD(0, c, 128), LOAD(1, c + 16, 128);
-    LOAD(2, c + 16 * STRIP, 128), LOAD(3, c + 16 * STRIP + 16, 128);
-  } else {
-    ZERO(0), ZERO(1), ZERO(2), ZERO(3);
-  }
+  load_sums(c, acc);
   LOAD(4, a.upper, a.ld), LOAD_ONCE(6, b, LINE);
   LOAD(5, a.lower, a.ld), LOAD_ONCE(7, b + HALF, LINE);
   steps--;
@@ -75,8 +70,7 @@ AMX_INLINE void multiply_with(long steps, strip a, const uint16_t *b, float *c, 
   }
   DOT(0, 4, 6), DOT(1, 4, 7), DOT(2, 5, 6), DOT(3, 5, 7);
   if (!rows) convert_tile(w);
-  STORE(0, c, 128), STORE(1, c + 16, 128);
-  STORE(2, c + 16 * STRIP, 128), STORE(3, c + 16 * STRIP + 16, 128);
+  store_sums(c);
 }
 
 // multiply sets or adds (acc) c (32,32) = A·B over `steps` steps of 32 k. b: packed blocks, read once.

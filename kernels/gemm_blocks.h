@@ -18,4 +18,4 @@ void rg_blocks_pack(const rg_blocks_args *a);
 // rg_blocks_put writes what changed in rows i0… and columns j0… of x (ld apart, of rows×cols in all).
 void rg_blocks_put(uint16_t *blocks, const float *x, long ld, long rows, long cols, long i0, long n_rows, long j0, long n_cols);
 // rg_blocks_run computes a product with b_blocks; parallel runs its tasks.
-void rg_blocks_run(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *), int threads);
+void rg_blocks_run(const rg_gemm *g, rg_parallel_fn parallel, int threads);

@@ -9,12 +9,12 @@
 //   - the lines of the unit after the next are loaded, one after the other and evenly: so memory never waits. In bursts, or by
 //     instructions that only fetch ahead, they would gain little;
 //   - of Wᵀ, the next unit is turned into the order that tiles are loaded in. W itself is multiplied where it lies;
-//   - the next 256 k of A are packed. Each thread packs what it needs of A for itself.
+//   - where k is long, the next 256 k of A are packed, by each thread for itself. Otherwise all threads pack A first.
 // A sum runs through k in order, whatever the number of threads and the cuts are.
 #include "gemm_blocks.h"
 
 #ifndef __x86_64__
-void rg_blocks_run(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *), int threads) { (void)g, (void)parallel, (void)threads; }
+void rg_blocks_run(const rg_gemm *g, rg_parallel_fn parallel, int threads) { (void)g, (void)parallel, (void)threads; }
 #else
 #include "gemm_amx.h"
 
@@ -127,17 +127,9 @@ AMX static void multiply(const job *j, const unit *u, left *a, const uint16_t *b
   long owed = 0, line = 0, wait = s->pace;
   for (long r = 0; r < tall; r++, tiles += j->group * NUMBERS) {
     const uint16_t *x = a->at + (r * a->width + u->k % a->width) * NUMBERS, *w = b;
-    if (u->k) {
-      LOAD(0, tiles, 128), LOAD(1, tiles + 16, 128);
-      LOAD(2, tiles + 16 * RG_BLOCK, 128), LOAD(3, tiles + 16 * RG_BLOCK + 16, 128);
-    } else {
-      ZERO(0), ZERO(1), ZERO(2), ZERO(3);
-    }
+    load_sums(tiles, u->k > 0);
     for (long k = 0; k < u->blocks; k++, x += NUMBERS, w += NUMBERS) {
-      LOAD(6, w, 64), LOAD(4, x, 64), DOT(0, 4, 6);
-      LOAD(7, w + NUMBERS / 2, 64), DOT(1, 4, 7);
-      LOAD(5, x + NUMBERS / 2, 64), DOT(2, 5, 6);
-      DOT(3, 5, 7);
+      add_block(x, w);
       if (line < lines) {
         if (line % LINES == 0) at = (const char *)block_of(j, &s->ahead, line / LINES);
         for (long end = line + share; line < end; line += 4, at += 256)
@@ -148,8 +140,7 @@ AMX static void multiply(const job *j, const unit *u, left *a, const uint16_t *b
         if (s->half < halves) turn_next(j, s);
       if (--wait <= 0 && a->k < s->until) pack_next(j, a), wait = s->pace;
     }
-    STORE(0, tiles, 128), STORE(1, tiles + 16, 128);
-    STORE(2, tiles + 16 * RG_BLOCK, 128), STORE(3, tiles + 16 * RG_BLOCK + 16, 128);
+    store_sums(tiles);
   }
 }
 
@@ -188,7 +179,7 @@ AMX static void multiply_group(void *ctx, long task) {
   finish(j, tiles, &a, group);
 }
 
-void rg_blocks_run(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *), int threads) {
+void rg_blocks_run(const rg_gemm *g, rg_parallel_fn parallel, int threads) {
   job j = {.g = g, .kind = rg_kind_bf16(), .a = {g->a, g->lda, g->m, g->a_bf16, !g->ta}, .w = g->b};
   j.k_blocks = rg_ceil_div(g->k, RG_BLOCK), j.strips = rg_ceil_div(g->n, RG_BLOCK), j.heights = rg_ceil_div(g->m, TALL * RG_BLOCK);
   int whole = j.k_blocks <= WHOLE_K;

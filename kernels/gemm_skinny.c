@@ -12,7 +12,7 @@ typedef struct {
 #define RG_SELF "gemm_skinny.c"
 #include "rg_multi.h"
 
-void rg_gemm_skinny(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *)) {
+void rg_gemm_skinny(const rg_gemm *g, rg_parallel_fn parallel) {
   float *a = rg_scratch(0, (size_t)(g->m * g->k) * sizeof(float));
   for (long i = 0; i < g->m; i++)
     for (long p = 0; p < g->k; p++) {

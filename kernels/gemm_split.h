@@ -8,10 +8,6 @@ enum {
   TILE = 16 * 32, // 16 rows of 32 bf16
 };
 
-AMX_INLINE void store_c(float *c) {
-  STORE(0, c, 128), STORE(1, c + 16, 128);
-  STORE(2, c + 16 * STRIP, 128), STORE(3, c + 16 * STRIP + 16, 128);
-}
 // Operand tiles: 4, 5 rows 0–15 and 16–31 of A; 6, 7 columns 0–15 and 16–31 of B.
 #define LOAD_A(p) LOAD(4, (p), 64), LOAD(5, (p) + TILE, 64)
 #define LOAD_B(p) LOAD(6, (p), 64), LOAD(7, (p) + TILE, 64)

@@ -46,9 +46,12 @@ rg_gemm_end rg_gemm_end_of(const rg_gemm *g);
 // rg_gemm_plain writes the sums of rows×cols of C from (i0,j0), in the order of k by f32 multiply-add, to tile.
 void rg_gemm_plain(const rg_gemm *g, long i0, long rows, long j0, long cols, float *tile, long ldt);
 
+// A driver gets rg_parallel, or a function that runs the tasks one after the other.
+typedef void (*rg_parallel_fn)(long n, void (*fn)(void *, long), void *ctx);
+
 // rg_gemm_beside computes a product whose packing and ends run beside AMX, or returns 0 where g is not one of those. parallel runs
 // its tasks. Like all choices it follows from g alone.
-int rg_gemm_beside(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *), int threads);
+int rg_gemm_beside(const rg_gemm *g, rg_parallel_fn parallel, int threads);
 
 // rg_gemm_is_beside says whether it would.
 int rg_gemm_is_beside(const rg_gemm *g);
@@ -58,4 +61,4 @@ int rg_gemm_finite(const float *tile, long n);
 
 // rg_gemm_skinny computes a product with m ≤ RG_SKINNY: one pass over B, nothing packed. parallel runs its tasks.
 enum { RG_SKINNY = 4 };
-void rg_gemm_skinny(const rg_gemm *g, void (*parallel)(long, void (*)(void *, long), void *));
+void rg_gemm_skinny(const rg_gemm *g, rg_parallel_fn parallel);

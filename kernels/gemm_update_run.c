@@ -117,18 +117,13 @@ static void stage(const job *j, const uint16_t *a, const run *multiply, const ru
   const long share = tiles ? rg_ceil_div(moved->rows * s.vecs, tiles * steps) : 0;
   const uint16_t *b = j->packed + multiply->j0 * j->kpad;
   for (long t = 0; t < tiles; t++) {
-    ZERO(0), ZERO(1), ZERO(2), ZERO(3);
+    load_sums(multiply->tiles, 0);
     for (long k = 0; k < steps; k++, b += NUMBERS) {
-      const uint16_t *at = a + k * NUMBERS;
-      LOAD(6, b, 64), LOAD(4, at, 64), DOT(0, 4, 6);
-      LOAD(7, b + NUMBERS / 2, 64), DOT(1, 4, 7);
-      LOAD(5, at + NUMBERS / 2, 64), DOT(2, 5, 6);
-      DOT(3, 5, 7);
+      add_block(a + k * NUMBERS, b);
       if (t < old) put(j->g, done, t, k * lines, rg_min(LINES, k * lines + lines));
       advance(&s, share);
     }
-    float *c = multiply->tiles + t * NUMBERS;
-    STORE(0, c, 128), STORE(1, c + 16, 128), STORE(2, c + 16 * SIDE, 128), STORE(3, c + 16 * SIDE + 16, 128);
+    store_sums(multiply->tiles + t * NUMBERS);
   }
   for (long t = tiles; t < old; t++) put(j->g, done, t, 0, LINES);
   advance(&s, moved->rows * s.vecs);
