@@ -1,5 +1,5 @@
 # Builds what the tag cuda needs beside Go: the software device, and the kernels' images for GPUs. One object per
-# family and target, so that a change rebuilds one file. Run through scripts/cuda.sh, which sets COMPILER.
+# family and target, so that a change rebuilds one file. Run through scripts/cuda.sh, which names the compilers.
 OUT := bin/cuda
 FAMILIES := $(basename $(notdir $(wildcard kernels/*.cu)))
 HEADERS := $(wildcard kernels/*.cuh)
@@ -52,9 +52,10 @@ $(OUT)/soft $(OUT)/asan:
 # lines of the source; it doubles the size.
 ARCHS := sm_80 sm_90
 IMAGES := $(foreach a,$(ARCHS),$(patsubst %,cuda/image/%.$(a).cubin.gz,$(FAMILIES))) $(patsubst %,cuda/image/%.ptx.gz,$(FAMILIES))
+NVCCFLAGS := -std=c++17 -O3 -Werror all-warnings -Ikernels
 ifdef NVCC
-cubin = $(NVCC) -std=c++17 -O3 $(LINEINFO:--generate-line-info=-lineinfo) -Werror all-warnings -Ikernels -cubin -arch=$1 -Xptxas -v -o $3 $2 2>&1
-ptx = $(NVCC) -std=c++17 -O3 $(LINEINFO:--generate-line-info=-lineinfo) -Werror all-warnings -Ikernels -ptx -arch=compute_80 -o $2 $1 2>&1
+cubin = $(NVCC) $(NVCCFLAGS) $(LINEINFO:--generate-line-info=-lineinfo) -cubin -arch=$1 -Xptxas -v -o $3 $2
+ptx = $(NVCC) $(NVCCFLAGS) $(LINEINFO:--generate-line-info=-lineinfo) -ptx -arch=compute_80 -o $2 $1
 else
 cubin = $(OUT)/nvrtc $(NVRTC) $1 $2 $3 -Ikernels $(LINEINFO)
 ptx = $(OUT)/nvrtc $(NVRTC) compute_80 $1 $2 -Ikernels $(LINEINFO)
@@ -66,21 +67,36 @@ $(OUT)/resources.txt: $(IMAGES)
 	@rm -f $(filter-out $(IMAGES),$(wildcard cuda/image/*.gz))
 	awk -f cuda/compile/resources.awk $(foreach a,$(ARCHS),$(patsubst %,$(OUT)/image/%.$(a).log,$(FAMILIES))) | LC_ALL=C sort > $@
 
+# Another compiler makes everything anew. The file is written, and so newer than what hangs on it, only where that is so.
+IDENTITY = $(NVCC) $(NVRTC) $(LINEINFO) $(if $(NVCC),$(shell $(NVCC) --version | tail -1))
+$(OUT)/image/compiler $(OUT)/check/compiler: $(OUT)/%/compiler: FORCE | $(OUT)/%
+	@echo '$(IDENTITY)' | cmp -s - $@ || echo '$(IDENTITY)' > $@
+
 define architecture
-cuda/image/%.$1.cubin.gz: kernels/%.cu $(HEADERS) cuda/build.mk $(COMPILE) | $(OUT)/image
-	@$$(call cubin,$1,$$<,$(OUT)/image/$$*.$1.cubin) > $(OUT)/image/$$*.$1.log || { cat $(OUT)/image/$$*.$1.log >&2; exit 1; }
+cuda/image/%.$1.cubin.gz: kernels/%.cu $(HEADERS) cuda/build.mk $(COMPILE) $(OUT)/image/compiler | $(OUT)/image
+	@$$(call cubin,$1,$$<,$(OUT)/image/$$*.$1.cubin) > $(OUT)/image/$$*.$1.log 2>&1 || { cat $(OUT)/image/$$*.$1.log >&2; exit 1; }
 	@gzip -9nc $(OUT)/image/$$*.$1.cubin > $$@
 endef
 $(foreach a,$(ARCHS),$(eval $(call architecture,$a)))
-cuda/image/%.ptx.gz: kernels/%.cu $(HEADERS) cuda/build.mk $(COMPILE) | $(OUT)/image
-	@$(call ptx,$<,$(OUT)/image/$*.ptx) > $(OUT)/image/$*.ptx.log || { cat $(OUT)/image/$*.ptx.log >&2; exit 1; }
+cuda/image/%.ptx.gz: kernels/%.cu $(HEADERS) cuda/build.mk $(COMPILE) $(OUT)/image/compiler | $(OUT)/image
+	@$(call ptx,$<,$(OUT)/image/$*.ptx) > $(OUT)/image/$*.ptx.log 2>&1 || { cat $(OUT)/image/$*.ptx.log >&2; exit 1; }
 	@gzip -9nc $(OUT)/image/$*.ptx > $@
 
 $(OUT)/nvrtc: cuda/compile/nvrtc.c
 	mkdir -p $(OUT)
 	$(CC) -O1 -Wall -Wno-strict-prototypes -o $@ $< -ldl
 
-$(OUT)/image:
+# A second opinion: nvcc, one call per file for all targets, for its warnings and for registers and spills.
+comma := ,
+GENCODE := -gencode arch=compute_80,code=compute_80 $(foreach a,$(ARCHS:sm_%=%),-gencode arch=compute_$(a)$(comma)code=sm_$(a))
+check: $(OUT)/check/resources.txt
+$(OUT)/check/resources.txt: $(patsubst %,$(OUT)/check/%.log,$(FAMILIES))
+	awk -f cuda/compile/resources.awk $^ | LC_ALL=C sort > $@
+$(OUT)/check/%.log: kernels/%.cu $(HEADERS) cuda/build.mk $(OUT)/check/compiler | $(OUT)/check
+	@$(NVCC) $(NVCCFLAGS) -fatbin $(GENCODE) -Xptxas -v -o $(OUT)/check/$*.fatbin $< > $@.part 2>&1 || { cat $@.part >&2; exit 1; }
+	@mv $@.part $@
+
+$(OUT)/image $(OUT)/check:
 	mkdir -p $@
 
-.PHONY: soft asan image
+.PHONY: soft asan image check FORCE

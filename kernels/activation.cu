@@ -45,33 +45,46 @@ ACTIVATION_GRAD(silu_grad, SiluGrad)
 // One element of swiglu: y = silu(gate)·up; and backward: dgate = silu'(gate)·up·dy, dup = silu(gate)·dy.
 DEVICE float swiglu_of(float gate, float up) { return gate * sigmoid(gate) * up; }
 
+// Places are the row and the column, of (rows, cols), that a thread of a grid-stride loop comes to. Dividing once before the
+// loop, not in it, saves some hundred instructions a turn.
+struct Places {
+  int64_t row, col, rows, cols, row_step, col_step;
+  DEVICE_MEMBER Places(int64_t rows, int64_t cols) : rows(rows), cols(cols) {
+    row = first_index() / cols, col = first_index() - row * cols;
+    row_step = index_stride() / cols, col_step = index_stride() - row_step * cols;
+  }
+  DEVICE_MEMBER bool more() const { return row < rows; }
+  DEVICE_MEMBER void next() {
+    row += row_step, col += col_step;
+    if (col >= cols) row++, col -= cols;
+  }
+};
+
 // x (rows, gate|up), each f wide → y (rows, f). Whole packs where f allows.
 template <class T, int width> DEVICE void swiglu(const T *x, T *y, int64_t rows, int64_t f) {
-  int64_t per = f / width, n = rows * per;
-  for (int64_t i = first_index(); i < n; i += index_stride()) {
-    int64_t row = i / per, at = row * 2 * f + (i - row * per) * width;
+  for (Places p(rows, f / width); p.more(); p.next()) {
+    int64_t to = p.row * f + p.col * width, at = to + p.row * f;
     if (width == 1) {
-      y[i] = from_float<T>(swiglu_of(to_float(x[at]), to_float(x[at + f])));
+      y[to] = from_float<T>(swiglu_of(to_float(x[at]), to_float(x[at + f])));
     } else {
       Pack<T> gate = load_pack(x + at), up = load_pack(x + at + f);
 #pragma unroll
       for (int k = 0; k < Pack<T>::n; k++) gate.v[k] = from_float<T>(swiglu_of(to_float(gate.v[k]), to_float(up.v[k])));
-      store_pack(y + i * width, gate);
+      store_pack(y + to, gate);
     }
   }
 }
 
 // dx may be x: a thread reads what it writes.
 template <class T, int width> DEVICE void swiglu_grad(const T *x, const T *dy, T *dx, int64_t rows, int64_t f) {
-  int64_t per = f / width, n = rows * per;
-  for (int64_t i = first_index(); i < n; i += index_stride()) {
-    int64_t row = i / per, at = row * 2 * f + (i - row * per) * width;
+  for (Places p(rows, f / width); p.more(); p.next()) {
+    int64_t from = p.row * f + p.col * width, at = from + p.row * f;
     if (width == 1) {
-      float gate = to_float(x[at]), up = to_float(x[at + f]), d = to_float(dy[i]);
+      float gate = to_float(x[at]), up = to_float(x[at + f]), d = to_float(dy[from]);
       dx[at] = from_float<T>(silu_grad(gate) * up * d);
       dx[at + f] = from_float<T>(gate * sigmoid(gate) * d);
     } else {
-      Pack<T> gate = load_pack(x + at), up = load_pack(x + at + f), d = load_pack(dy + i * width);
+      Pack<T> gate = load_pack(x + at), up = load_pack(x + at + f), d = load_pack(dy + from);
 #pragma unroll
       for (int k = 0; k < Pack<T>::n; k++) {
         float g = to_float(gate.v[k]), u = to_float(up.v[k]), e = to_float(d.v[k]);

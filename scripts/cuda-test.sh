@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests the build with CUDA where no GPU is: every kernel on the software device, plain, deferred and under
-# AddressSanitizer; the binary on a machine without a driver. Usage: scripts/cuda-test.sh [go test flags]
+# AddressSanitizer; nvcc 13's verdict on the kernels; the binary on a machine without a driver. Usage: scripts/cuda-test.sh [go test flags]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 go=${GO:-go}
@@ -19,6 +19,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   fi
 fi
 scripts/build.sh cuda
+scripts/cuda.sh check
 scripts/cuda.sh asan
 eval "$(scripts/cuda.sh env)"
 $go vet -tags cuda ./cuda/... ./kernels ./cmd/ringo

@@ -5,16 +5,20 @@
 #   scripts/cuda.sh soft    build the software CUDA device, bin/libringo_softcuda.so (asan: with AddressSanitizer)
 #   scripts/cuda.sh image   compile the kernels for GPUs, into cuda/image; no GPU is needed
 #   scripts/cuda.sh resources   image, and write registers and spills of every kernel to kernels/resources.txt
+#   scripts/cuda.sh check   compile the kernels with nvcc 13 too, for what it says: its output is not used
 #   scripts/cuda.sh which   say what was found
 #
 # Headers of CUDA 12 are taken from CUDA_HOME, /usr/local/cuda, the system's include folder, or else from NVIDIA's Python
 # packages, which go to a cache: RINGO_CUDA_CACHE, ~/.cache/ringo/cuda where it is not set.
+#
+# Images are compiled by nvcc 12 or 13 of CUDA_HOME, nvcc 12 of /usr/local/cuda, or else NVRTC 12.6 of the packages. What
+# CUDA 13 compiles needs a driver of CUDA 13, so it is taken only where CUDA_HOME asks for it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-version=12.6
-packages=(nvidia-cuda-runtime-cu12==12.6.77 nvidia-cuda-nvcc-cu12==12.6.85 nvidia-cuda-nvrtc-cu12==12.6.85 nvidia-cuda-cccl-cu12==12.6.77)
-cache=${RINGO_CUDA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ringo/cuda}/$version
+cache=${RINGO_CUDA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ringo/cuda}
+packaged12=$cache/12.6/nvidia
+packaged13=$cache/13.0/nvidia/cu13
 
 say() { echo "cuda: $*" >&2; }
 
@@ -25,25 +29,26 @@ usable() {
   [ -n "$v" ] && [ "$v" -ge 11080 ] && [ "$v" -lt 13000 ]
 }
 
+# fetch VERSION MB: the packages that cuda/compile/packages-VERSION.txt names, with digests that pip checks, in the cache.
 fetch() {
-  [ -e "$cache/complete" ] && return
-  local tmp
-  mkdir -p "$cache"
-  tmp=$(mktemp -d "$cache/XXXXXX")
-  say "fetching CUDA $version headers and compiler (about 50 MB) to $cache"
-  if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$tmp" "${packages[@]}" >&2; then
+  local list=cuda/compile/packages-$1.txt to=$cache/$1 tmp
+  cmp -s "$list" "$to/complete" && return
+  mkdir -p "$to"
+  tmp=$(mktemp -d "$to/XXXXXX")
+  say "fetching NVIDIA's packages of CUDA $1 (about $2 MB) to $to"
+  if ! python3 -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --dest "$tmp" -r "$list" >&2; then
     rm -rf "$tmp"
-    say "no CUDA 12 headers here and none could be fetched: install a CUDA 12 toolkit and set CUDA_HOME, or python3 with pip and a network"
+    say "no toolkit of CUDA ${1%.*} here, and its packages could not be fetched: install a toolkit and set CUDA_HOME, or python3 with pip and a network"
     return 1
   fi
   for wheel in "$tmp"/*.whl; do
     python3 -m zipfile -e "$wheel" "$tmp/unpacked"
   done
-  rm -rf "$cache/nvidia"
-  mv "$tmp/unpacked/nvidia" "$cache/nvidia"
-  chmod +x "$cache"/nvidia/cuda_nvcc/bin/*
+  rm -rf "$to/nvidia"
+  mv "$tmp/unpacked/nvidia" "$to/nvidia"
+  find "$to/nvidia" -path '*/bin/*' -type f -exec chmod +x {} +
   rm -rf "$tmp"
-  touch "$cache/complete"
+  cp "$list" "$to/complete"
 }
 
 # headers sets include to the flags that find cuda.h, and from to where that is.
@@ -55,22 +60,35 @@ headers() {
       return
     fi
   done
-  fetch
-  from="$cache (NVIDIA's Python packages)"
-  include="-I$cache/nvidia/cuda_runtime/include -I$cache/nvidia/cuda_nvcc/include -I$cache/nvidia/cuda_cccl/include"
+  fetch 12.6 50
+  from="$cache/12.6 (NVIDIA's Python packages)"
+  include="-I$packaged12/cuda_runtime/include -I$packaged12/cuda_nvcc/include -I$packaged12/cuda_cccl/include"
 }
 
-# compiler sets flag to the make variable that names a compiler: a toolkit's nvcc 12, else NVRTC from the packages.
+# toolkit FOLDER MAJORS prints FOLDER/bin/nvcc if its version is one of MAJORS, an extended regular expression.
+toolkit() {
+  [ -x "$1/bin/nvcc" ] && "$1/bin/nvcc" --version | grep -Eq "release ($2)[.]" && echo "$1/bin/nvcc"
+}
+
+# compiler sets flag to the make variable that names the compiler of images.
 compiler() {
-  local dir
-  for dir in ${CUDA_HOME:+"$CUDA_HOME"} /usr/local/cuda; do
-    if [ -x "$dir/bin/nvcc" ] && "$dir/bin/nvcc" --version | grep -q 'release 12\.'; then
-      flag="NVCC=$dir/bin/nvcc"
-      return
-    fi
-  done
-  fetch
-  flag="NVRTC=$cache/nvidia/cuda_nvrtc/lib/libnvrtc.so.12"
+  local found
+  if found=$(toolkit "${CUDA_HOME:-/none}" '12|13' || toolkit /usr/local/cuda 12); then
+    flag=NVCC=$found
+  else
+    fetch 12.6 50
+    flag=NVRTC=$packaged12/cuda_nvrtc/lib/libnvrtc.so.12
+  fi
+}
+
+# checker sets flag to the make variable that names the compiler of check.
+checker() {
+  local found
+  if ! found=$(toolkit "${CUDA_HOME:-/none}" 13 || toolkit /usr/local/cuda 13); then
+    fetch 13.0 100
+    found=$packaged13/bin/nvcc
+  fi
+  flag=NVCC=$found
 }
 
 case "${1:-}" in
@@ -88,6 +106,10 @@ image | resources)
   make --no-print-directory -s -j"$(nproc)" -f cuda/build.mk "$flag" image
   [ "$1" = image ] || cp bin/cuda/resources.txt kernels/resources.txt
   ;;
+check)
+  checker
+  make --no-print-directory -s -j"$(nproc)" -f cuda/build.mk "$flag" check
+  ;;
 which)
   headers
   compiler
@@ -95,7 +117,7 @@ which)
   echo "compiler: ${flag#*=}"
   ;;
 *)
-  sed -n '2,12p' "$0" | cut -c3- >&2
+  sed -n '2,17p' "$0" | cut -c3- >&2
   exit 2
   ;;
 esac
