@@ -2,10 +2,7 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -48,86 +45,6 @@ type Client struct {
 func (c *Client) start(orphan func(error)) {
 	c.orphan = orphan
 	go c.run()
-}
-
-func (c *Client) run() {
-	r := reader{r: c.conn}
-	for {
-		k, b, err := r.next()
-		if err == nil {
-			err = c.handle(k, b)
-		}
-		if err == nil {
-			continue
-		}
-		close(c.lost)
-		c.conn.Close()
-		if errors.Is(err, io.EOF) {
-			err = ErrLost
-		}
-		if !c.leaving.Load() && c.orphan != nil {
-			c.orphan(err)
-		}
-		return
-	}
-}
-
-func (c *Client) handle(k kind, b []byte) error {
-	switch k {
-	case kindView:
-		var v view.View
-		if err := json.Unmarshal(b, &v); err != nil {
-			return fmt.Errorf("control: a view that cannot be read: %w", err)
-		}
-		c.setView(v)
-	case kindStop:
-		s := new(Stop)
-		if err := json.Unmarshal(b, s); err != nil {
-			return fmt.Errorf("control: an order to stop that cannot be read: %w", err)
-		}
-		c.setStop(s)
-	case kindPause:
-		if len(b) != 1 {
-			return fmt.Errorf("control: a pause of %d bytes, expected 1", len(b))
-		}
-		c.mu.Lock()
-		c.paused.Store(b[0] != 0)
-		c.announce()
-		c.mu.Unlock()
-	default:
-		return fmt.Errorf("control: a launcher does not send %v frames", k)
-	}
-	return nil
-}
-
-func (c *Client) setView(v view.View) {
-	c.mu.Lock()
-	if v.Epoch <= c.newest.Load() {
-		c.mu.Unlock()
-		return
-	}
-	c.view = v
-	c.newest.Store(v.Epoch)
-	c.announce()
-	tell := c.onView
-	c.mu.Unlock()
-	if tell != nil {
-		tell(v.Epoch)
-	}
-}
-
-// announce wakes those who wait for a change. mu is held.
-func (c *Client) announce() {
-	close(c.changed)
-	c.changed = make(chan struct{})
-}
-
-func (c *Client) setStop(s *Stop) {
-	if c.stop.CompareAndSwap(nil, s) {
-		close(c.stopped)
-	} else if s.All {
-		c.stop.Store(s)
-	}
 }
 
 // ID is the worker's ID in views.
@@ -229,76 +146,3 @@ func (c *Client) StopReason() string {
 
 // Lost is closed when the link is gone.
 func (c *Client) Lost() <-chan struct{} { return c.lost }
-
-// Ready says that this worker listens at addr for other workers, and asks for a place in the next view.
-func (c *Client) Ready(addr, device string) error {
-	return c.sendJSON(kindReady, &Ready{addr, device})
-}
-
-// Broken says that the ring of a view failed. peer is the worker that could not be reached, "" where that is
-// not known.
-func (c *Client) Broken(epoch uint64, peer string, err error) error {
-	b := &Broken{Epoch: epoch, Peer: peer}
-	if err != nil {
-		b.Err = shorten(err.Error())
-	}
-	return c.sendJSON(kindBroken, b)
-}
-
-// Progress reports how far this worker is. It does not allocate.
-func (c *Client) Progress(p Progress) error {
-	var b [progressSize]byte
-	return c.send(kindProgress, p.append(b[:0]))
-}
-
-// Event hands a metrics event, one JSON object, to the launcher's sinks.
-func (c *Client) Event(line []byte) error { return c.send(kindEvent, line) }
-
-// Leave says that this worker has left the ring for good.
-func (c *Client) Leave(reason string) error {
-	c.leaving.Store(true)
-	return c.sendJSON(kindLeave, &Leave{shorten(reason)})
-}
-
-// Done says that the run is finished. result is for the launcher's caller.
-func (c *Client) Done(result []byte) error {
-	c.leaving.Store(true)
-	return c.send(kindDone, result)
-}
-
-// Close ends the link without a word, as death would.
-func (c *Client) Close() error {
-	c.leaving.Store(true)
-	return c.conn.Close()
-}
-
-func (c *Client) sendJSON(k kind, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	return c.send(k, b)
-}
-
-func (c *Client) send(k kind, payload []byte) error {
-	c.out.Lock()
-	defer c.out.Unlock()
-	var err error
-	if c.out.buf, err = appendFrame(c.out.buf[:0], k, payload); err != nil {
-		return err
-	}
-	if _, err = c.conn.Write(c.out.buf); err != nil {
-		return fmt.Errorf("%w: %v", ErrLost, err)
-	}
-	return nil
-}
-
-// maxReason bounds the texts that workers give as reasons, in bytes.
-const maxReason = 1 << 10
-
-func shorten(s string) string {
-	if len(s) > maxReason {
-		s = s[:maxReason]
-	}
-	return s
-}
