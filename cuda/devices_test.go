@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"encoding/hex"
 	"os"
 	process "os/exec"
 	"testing"
@@ -74,12 +75,68 @@ func TestAsyncMemory(t *testing.T) {
 	require.Error(t, cu.MemcpyDtoDAsync(p, cu.DevicePtr(x), 4*256, d.compute), "it was freed")
 }
 
-// The software device's memory cannot be shared between processes, and says so.
-func TestIPCIsRefusedHere(t *testing.T) {
-	d := softDevice(t)
+// sharing is the device whose memory TestIPC shares: the software device, or the GPU where RINGO_TEST_DEVICE names it.
+func sharing(t *testing.T) *device {
+	t.Helper()
+	if os.Getenv("RINGO_TEST_DEVICE") != "cuda" {
+		return softDevice(t)
+	}
+	b, err := Open("", "")
+	require.NoError(t, err)
+	return b.d
+}
+
+// ipcVariable tells the child of TestIPC the handle and that it is one.
+const ipcVariable = "RINGO_TEST_IPC"
+
+// One process's memory, read and written by another: both ends see the same bytes.
+func TestIPC(t *testing.T) {
+	t.Parallel()
+	d := sharing(t)
 	require.NoError(t, d.enter())
 	defer d.leave()
-	x, _ := upload(t, d, 1)
-	_, err := driver.Export(cu.DevicePtr(x))
-	require.ErrorContains(t, err, "CUDA_ERROR_NOT_SUPPORTED")
+	x, _ := upload(t, d, 1000)
+	h, err := driver.Export(cu.DevicePtr(x))
+	require.NoError(t, err)
+	_, err = driver.Import(h)
+	require.Error(t, err, "a handle is for other processes")
+	require.Error(t, driver.CloseImport(cu.DevicePtr(x)), "it is no import")
+
+	cmd := process.Command(os.Args[0], "-test.run=^TestIPCChild$", "-test.v")
+	cmd.Env = append(os.Environ(), ipcVariable+"="+hex.EncodeToString(h[:]))
+	said, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(said))
+	require.Contains(t, string(said), "--- PASS: TestIPCChild")
+
+	out := make([]float32, 1000)
+	require.NoError(t, d.move(x, raw(out), false))
+	require.Equal(t, []float32{-1, 1, 998, -2}, []float32{out[0], out[1], out[998], out[999]})
+	require.NoError(t, d.free(x))
+	if d.soft {
+		cmd = process.Command(os.Args[0], "-test.run=^TestIPCChild$")
+		cmd.Env = append(os.Environ(), ipcVariable+"="+hex.EncodeToString(h[:]))
+		require.Error(t, cmd.Run(), "it was freed")
+	}
+}
+
+func TestIPCChild(t *testing.T) {
+	text, err := hex.DecodeString(os.Getenv(ipcVariable))
+	require.NoError(t, err)
+	if len(text) == 0 {
+		t.Skip("runs as a child of TestIPC")
+	}
+	d := sharing(t)
+	require.NoError(t, d.enter())
+	defer d.leave()
+	x, err := driver.Import(driver.IPCHandle(text))
+	require.NoError(t, err)
+	numbers := make([]float32, 1000)
+	require.NoError(t, d.move(uint64(x), raw(numbers), false))
+	for i, v := range numbers {
+		require.Equal(t, float32(i), v)
+	}
+	numbers[0], numbers[999] = -1, -2
+	require.NoError(t, d.move(uint64(x), raw(numbers), true))
+	require.NoError(t, driver.CloseImport(x))
+	require.Error(t, d.move(uint64(x), raw(numbers), false), "it is closed")
 }

@@ -8,7 +8,7 @@
 # after each, so what is known is kept whatever fails. A later call with other stages adds to the same report.
 #
 #   machine    driver, libraries, GPUs                                               20 s
-#   smoke      three ops, three training steps                                       60 s
+#   smoke      three ops, three training steps, memory shared by two processes      90 s
 #   ops        every op against the float64 reference, f32 and bf16                 300 s
 #   shapes     products, attention, convolutions over several tiles                 180 s
 #   golden     ten steps against PyTorch's losses and the CPU's, twice to the same bits   180 s
@@ -95,6 +95,7 @@ stage_machine() {
 stage_smoke() {
   block "Three ops" 60 bash -c "tests '^TestSuite\$/^ops\$/^(add|matmul|softmax)\$'" &&
     block "A small job" 60 bin/ringo bench mnist-mlp --device "$device" --steps 3 --json
+  block "Memory that two processes share" 30 bash -c "tests '^TestIPC\$'"
 }
 
 # An error of a kernel stays with the process: where all ops together fail, each gets a process, so that the report names

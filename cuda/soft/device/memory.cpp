@@ -1,10 +1,13 @@
 // Device memory, page-locked host memory and copies.
 #include "driver.h"
 #include <cstdlib>
+#include <fcntl.h>
 #include <map>
+#include <sys/mman.h>
+#include <unistd.h>
 
 namespace softcuda {
-struct Block { size_t bytes; int device; };
+struct Block { size_t bytes; int device; int file; bool imported; }; // file: behind memory that was exported, else -1
 static std::map<Pointer, Block> blocks;
 static std::map<uintptr_t, size_t> host;
 static std::map<int, size_t> used;
@@ -29,15 +32,27 @@ bool pinned(const void *p, size_t n) {
   return (uintptr_t)p + n <= i->first + i->second;
 }
 
+// take and give get whole pages, which another process can be shown later; AddressSanitizer watches malloc's memory only.
+#ifdef __SANITIZE_ADDRESS__
+static void *take(size_t n) { void *p; return posix_memalign(&p, 256, n) ? nullptr : p; }
+static void give(Pointer p, size_t) { free((void *)p); }
+#else
+static void *take(size_t n) {
+  void *p = mmap(nullptr, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return p == MAP_FAILED ? nullptr : p;
+}
+static void give(Pointer p, size_t n) { munmap((void *)p, n); }
+#endif
+
 // allocate fills with 0xFF: what is read before it is written is NaN, not zero.
 static Result allocate(Pointer *p, size_t n) {
   int device = current()->device;
   if (!n) return INVALID;
   if (used[device] + n > total()) return NO_MEMORY;
-  void *mem = nullptr;
-  if (posix_memalign(&mem, 256, n)) return NO_MEMORY;
+  void *mem = take(n);
+  if (!mem) return NO_MEMORY;
   memset(mem, 0xFF, n);
-  blocks[(Pointer)mem] = {n, device};
+  blocks[(Pointer)mem] = {n, device, -1, false};
   used[device] += n;
   *p = (Pointer)mem;
   return OK;
@@ -45,10 +60,38 @@ static Result allocate(Pointer *p, size_t n) {
 
 static Result release(Pointer p) {
   auto i = blocks.find(p);
-  if (i == blocks.end()) return INVALID;
+  if (i == blocks.end() || i->second.imported) return INVALID;
   used[i->second.device] -= i->second.bytes;
+  if (i->second.file >= 0) close(i->second.file);
+  give(p, i->second.bytes);
   blocks.erase(i);
-  free((void *)p);
+  return OK;
+}
+
+// Ticket is what an IPC handle holds: whose allocation, and the file behind it.
+struct Ticket {
+  int pid, file, device;
+  size_t bytes;
+};
+struct IpcHandle {
+  Ticket ticket;
+  char unused[64 - sizeof(Ticket)];
+};
+
+// share puts a file behind an allocation that was its process's own. Nothing runs on it meanwhile.
+static Result share(Pointer p, Block &b) {
+#ifdef __SANITIZE_ADDRESS__
+  return NOT_SUPPORTED;
+#endif
+  int f = memfd_create("softcuda", MFD_CLOEXEC);
+  if (f < 0) return NO_MEMORY;
+  for (size_t at = 0; at < b.bytes;) {
+    ssize_t n = pwrite(f, (char *)p + at, b.bytes - at, at);
+    if (n <= 0) return close(f), NO_MEMORY;
+    at += n;
+  }
+  if (mmap((void *)p, b.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f, 0) == MAP_FAILED) return close(f), NO_MEMORY;
+  b.file = f;
   return OK;
 }
 
@@ -108,7 +151,39 @@ API cuMemFreeHost(void *p) {
   free(p);
   return OK;
 }
-API cuIpcGetMemHandle(void *, Pointer) { return NOT_SUPPORTED; }
+API cuIpcGetMemHandle(IpcHandle *h, Pointer p) { // p is what an allocation returned
+  ENTER;
+  auto i = blocks.find(p);
+  if (i == blocks.end() || i->second.imported) return INVALID;
+  Block &b = i->second;
+  Result r = OK;
+  if (b.file < 0 && !(r = drain_device(b.device, true))) r = share(p, b);
+  h->ticket = {getpid(), b.file, b.device, b.bytes};
+  return r;
+}
+API cuIpcOpenMemHandle_v2(Pointer *p, IpcHandle h, unsigned) { // another process's, while it has it
+  ENTER;
+  Ticket t = h.ticket;
+  if (t.pid == getpid()) return NO_CONTEXT; // CUDA's own answer to that, under its other name
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/fd/%d", t.pid, t.file);
+  int f = open(path, O_RDWR | O_CLOEXEC);
+  if (f < 0) return INVALID;
+  void *mem = mmap(nullptr, t.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f, 0);
+  close(f);
+  if (mem == MAP_FAILED) return NO_MEMORY;
+  blocks[*p = (Pointer)mem] = {t.bytes, t.device, -1, true};
+  return OK;
+}
+API cuIpcCloseMemHandle(Pointer p) {
+  ENTER;
+  auto i = blocks.find(p);
+  if (i == blocks.end() || !i->second.imported) return INVALID;
+  Result r = drain_device(current()->device, true);
+  munmap((void *)p, i->second.bytes);
+  blocks.erase(i);
+  return r;
+}
 API cuMemGetAddressRange_v2(Pointer *base, size_t *n, Pointer p) {
   ENTER;
   auto i = blocks.upper_bound(p);
