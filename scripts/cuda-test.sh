@@ -48,6 +48,14 @@ fi
 grep -q 'no CUDA driver' <<<"$out" || ls /dev/nvidia0 >/dev/null
 bin/ringo train -c "$runs/tiny.yaml" --out "$runs/auto" >"$runs/auto.log" 2>&1
 grep -q 'no GPU is used: .*no CUDA driver' "$runs/auto.log" || ls /dev/nvidia0 >/dev/null
+echo "memory that holds training and not evaluation beside it: said before the first step"
+sed -e 's/sizes: \[16\]/sizes: [256]/' -e 's/\[1, 4, 4\]/[1, 32, 32]/' -e 's/samples: 64/samples: 4096/' \
+  -e 's/batch: 8, lanes: 4/batch: 2048, lanes: 1/' "$runs/tiny.yaml" >"$runs/wide.yaml"
+if SOFTCUDA_MEMORY=38 bin/ringo train -c "$runs/wide.yaml" --device soft --out "$runs/wide" >"$runs/wide.log" 2>&1 || grep -q '^step' "$runs/wide.log" ||
+  ! grep -q 'evaluation beside training.*MiB free of 38: raise train.lanes' "$runs/wide.log"; then
+  cat "$runs/wide.log" >&2
+  exit 1
+fi
 echo "a launch costs at most 100 ns and allocates nothing, on a driver that does nothing"
 SOFTCUDA_NULL=1 $go test -tags cuda ./cuda -run '^$' -bench Launch -count 3 | tee "$runs/launch.log" | grep ns/launch
 # The least of three runs: other work on the machine only adds to it.

@@ -177,21 +177,31 @@ func (e *evaluator) Close() error {
 	return err
 }
 
+// planEvaluation plans the evaluation. A run does so before its first step: a device whose memory is too small for both says so
+// then, and not hours later.
+func (t *Trainer) planEvaluation() error {
+	if t.eval != nil {
+		return nil
+	}
+	store := t.store
+	if t.averaged() {
+		store = t.device.NewStore()
+	}
+	rows := t.cfg.Train.Batch / t.cfg.Train.Lanes
+	e, err := newEvaluator(t.device, store, t.Model, t.valid, rows, t.options())
+	if err != nil {
+		return fmt.Errorf("evaluation beside training, %d samples at a time: %w", rows, err)
+	}
+	e.copied = t.averaged()
+	t.eval = e
+	return nil
+}
+
 // Evaluate scores the model on the validation set; with train.ema, the averaged weights. limit is as
 // train.eval_batches.
 func (t *Trainer) Evaluate(limit int) (Score, error) {
-	if t.eval == nil {
-		store := t.store
-		if t.averaged() {
-			store = t.device.NewStore()
-		}
-		rows := t.cfg.Train.Batch / t.cfg.Train.Lanes
-		e, err := newEvaluator(t.device, store, t.Model, t.valid, rows, t.options())
-		if err != nil {
-			return Score{}, err
-		}
-		e.copied = t.averaged()
-		t.eval = e
+	if err := t.planEvaluation(); err != nil {
+		return Score{}, err
 	}
 	if t.eval.copied {
 		if err := t.copyAverages(t.eval.store); err != nil {

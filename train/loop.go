@@ -96,7 +96,8 @@ func (t *Trainer) run(ctx context.Context) (Result, error) {
 	}
 }
 
-// begun writes the run's resolved configuration beside its checkpoints, and once emits the start event and ends setting up.
+// begun writes the run's resolved configuration beside its checkpoints, and once plans the evaluation, emits the start event and
+// ends setting up.
 func (t *Trainer) begun() error {
 	if t.saves() {
 		text, err := t.Resolved()
@@ -114,6 +115,9 @@ func (t *Trainer) begun() error {
 		return nil
 	}
 	t.started = true
+	if err := t.planEvaluation(); err != nil {
+		return err
+	}
 	err := t.emit(&metrics.Start{Step: t.step, Steps: t.steps, Model: t.Model.Name, Params: t.Params(),
 		Device: t.device.Describe(), Precision: t.cfg.Train.Precision, Data: t.train.Info().Describe})
 	memory.Settle() // steps touch most of their memory for the first time: what setting up took is not to stand beside it
