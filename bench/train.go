@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -195,7 +196,7 @@ func (w *workload) one(int) error { return nil }
 // run takes one step and waits for it; its inputs stay the same.
 func (w *workload) run() error {
 	w.n++
-	b1, b2 := pow(0.9, w.n), pow(0.95, w.n)
+	b1, b2 := math.Pow(0.9, float64(w.n)), math.Pow(0.95, float64(w.n))
 	if err := w.step.Begin(3e-4, 1-b1, 1-b2); err != nil {
 		return err
 	}
@@ -207,14 +208,6 @@ func (w *workload) run() error {
 	}
 	_, err := w.step.Mean(models.Loss)
 	return err
-}
-
-func pow(x float64, n int) float64 {
-	p := 1.0
-	for range n {
-		p *= x
-	}
-	return p
 }
 
 // measure warms up, then times steps; it returns them sorted.

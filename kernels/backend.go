@@ -143,6 +143,7 @@ type exec struct {
 	partial []partial
 	grad    View
 	consts  *constants
+	yields  yields
 }
 
 // Compile binds every instruction to its memory.
@@ -256,6 +257,7 @@ func (e *exec) Fetch(name string, raw []byte) error {
 
 // Run holds the OS thread: per-thread scratch and tile state of the kernels stay in place.
 func (e *exec) Run(from, to int) error {
+	e.yields.now()
 	runtime.LockOSThread()
 	e.calls.run(from, to)
 	runtime.UnlockOSThread()

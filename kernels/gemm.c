@@ -92,6 +92,7 @@ static void product(const rg_gemm *g, rg_parallel_fn parallel, int threads) {
     rg_gemm_skinny(g, parallel);
     return;
   }
+  if (path() != 1 && rg_gemm_narrow(g, parallel)) return;
   const rg_kind *kind = choose(g);
   if (kind == rg_kind_bf16() && rg_gemm_bf16(g, parallel, threads)) return;
   if (kind == rg_kind_split() && rg_gemm_beside(g, parallel, threads)) return;

@@ -62,3 +62,6 @@ int rg_gemm_finite(const float *tile, long n);
 // rg_gemm_skinny computes a product with m ≤ RG_SKINNY: one pass over B, nothing packed. parallel runs its tasks.
 enum { RG_SKINNY = 4 };
 void rg_gemm_skinny(const rg_gemm *g, rg_parallel_fn parallel);
+
+// rg_gemm_narrow computes a product of f32 with one short side, or returns 0 where g is none of those. parallel runs its tasks.
+int rg_gemm_narrow(const rg_gemm *g, rg_parallel_fn parallel);
