@@ -82,7 +82,7 @@ func openDevice(ordinal int, soft bool) (*device, error) {
 	for _, image := range images {
 		m, err := cu.LoadData(image)
 		if err != nil {
-			return nil, fmt.Errorf("loading the kernels on %s: %w; its driver may be older than CUDA 12", d.name, err)
+			return nil, fmt.Errorf("loading the kernels on %s: %w; its driver may be older than the CUDA that compiled them: scripts/cuda.sh which names it", d.name, err)
 		}
 		d.modules = append(d.modules, m)
 	}

@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
@@ -34,7 +35,7 @@ func (b *Backend) Usage() (backend.Usage, bool) {
 	if r != nvml.SUCCESS {
 		return backend.Usage{}, false
 	}
-	var u backend.Usage
+	u := backend.Usage{Busy: math.NaN(), PowerW: math.NaN(), TemperatureC: math.NaN()}
 	if rates, r := h.GetUtilizationRates(); r == nvml.SUCCESS {
 		u.Busy = float64(rates.Gpu) / 100
 	}

@@ -48,6 +48,15 @@ fi
 grep -q 'no CUDA driver' <<<"$out" || ls /dev/nvidia0 >/dev/null
 bin/ringo train -c "$runs/tiny.yaml" --out "$runs/auto" >"$runs/auto.log" 2>&1
 grep -q 'no GPU is used: .*no CUDA driver' "$runs/auto.log" || ls /dev/nvidia0 >/dev/null
+echo "the binary with a driver and NVML, both simulated, under their real names"
+mkdir "$runs/driver"
+ln -s "$PWD/bin/libringo_softcuda.so" "$runs/driver/libcuda.so.1"
+"${CC:-cc}" -O1 -shared -fPIC -o "$runs/driver/libnvidia-ml.so.1" cuda/soft/nvml/nvml.c
+out=$(LD_LIBRARY_PATH=$runs/driver bin/ringo doctor)
+grep -q 'ok *device cuda:0 .*4 GiB.*driver for CUDA' <<<"$out"
+grep -q 'ok *NVML .*software 1.0' <<<"$out"
+LD_LIBRARY_PATH=$runs/driver bin/ringo train -c "$runs/tiny.yaml" --out "$runs/gpu" >"$runs/gpu.log" 2>&1
+grep -q '"gpu_busy":0.97,"gpu_memory_bytes":5242880,"gpu_power_w":612.5,"gpu_temperature_c":null' "$runs/gpu/metrics.jsonl"
 echo "memory that holds training and not evaluation beside it: said before the first step"
 sed -e 's/sizes: \[16\]/sizes: [256]/' -e 's/\[1, 4, 4\]/[1, 32, 32]/' -e 's/samples: 64/samples: 4096/' \
   -e 's/batch: 8, lanes: 4/batch: 2048, lanes: 1/' "$runs/tiny.yaml" >"$runs/wide.yaml"

@@ -27,7 +27,7 @@ type Backend interface {
 	Close() error
 }
 
-// Usage is what a GPU's sensors say.
+// Usage is what a GPU's sensors say; NaN, or 0 bytes, where one says nothing.
 type Usage struct {
 	Busy         float64 // part of the time that a kernel ran, of the last second or so
 	MemoryBytes  int64   // in use, by all processes

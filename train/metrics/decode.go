@@ -69,8 +69,8 @@ func Decode(line []byte) (Event, error) {
 		if w.Tokens != nil {
 			e.Rate, e.Unit = *w.Tokens, "tokens"
 		}
-		if w.GPUBusy != nil {
-			e.GPU = &GPU{*w.GPUBusy, w.GPUMemory, number(w.GPUPower), number(w.GPUCelsius)}
+		if w.GPUBusy != nil || w.GPUMemory != 0 || w.GPUPower != nil || w.GPUCelsius != nil {
+			e.GPU = &GPU{number(w.GPUBusy), w.GPUMemory, number(w.GPUPower), number(w.GPUCelsius)}
 		}
 		return e, nil
 	case "eval":

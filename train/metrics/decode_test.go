@@ -15,6 +15,7 @@ func TestDecodeIsTheInverse(t *testing.T) {
 		&Step{Step: 10, Loss: 3.21, LR: 0.001, GradNorm: 0.9, StepMS: 18.2, Rate: 42000, Unit: "tokens"},
 		&Step{Step: 1, Loss: nan, LR: 1e-6, GradNorm: nan, StepMS: 0.00001235, Rate: 1, Unit: "samples"},
 		&Step{Step: 3, Loss: 1, LR: 1, GradNorm: nan, Unit: "tokens", GPU: &GPU{0.97, 12345678901, 401.5, 61}},
+		&Step{Step: 4, Loss: 1, LR: 1, GradNorm: nan, Unit: "tokens", GPU: &GPU{nan, 1, nan, 61}},
 		&Eval{250, 1.91, 0.43, nan, true}, &Eval{250, nan, nan, 7.5, false}, &View{3, 4, "worker 2 died", 120, 410},
 		&Checkpoint{250, "a\"\\\n\x01ü"}, &Start{0, 5, "gpt", 7, "cpu", "fp32", "d"}, &Sample{1, "x\ny"},
 		&Done{2000, 1.86, nan, "ab", 41, 123456789, "finished", 0, 0},

@@ -25,7 +25,7 @@ type Step struct {
 	GPU      *GPU    // nil where no GPU trains, or it has no sensors
 }
 
-// GPU is what a GPU's sensors said at a step event.
+// GPU is what a GPU's sensors said at a step event; NaN, or 0 bytes, where one said nothing.
 type GPU struct {
 	Busy         float64 // part of the time that a kernel ran
 	MemoryBytes  int64   // in use, by all processes

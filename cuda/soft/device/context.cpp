@@ -43,6 +43,10 @@ API cuDriverGetVersion(int *v) { *v = 12060; return OK; }
 API cuDeviceGetCount(int *n) { *n = device_count(); return OK; }
 API cuDeviceGet(int *d, int i) { *d = i; return no_device(i) ? BAD_DEVICE : OK; }
 API cuDeviceGetName(char *s, int n, int) { snprintf(s, n, "software CUDA device"); return OK; }
+API cuDeviceGetUuid(unsigned char *id, int d) { // "soft", zeros, and the device's number
+  memset(id, 0, 16), memcpy(id, "soft", 4), id[15] = (unsigned char)d;
+  return no_device(d) ? BAD_DEVICE : OK;
+}
 API cuDeviceCanAccessPeer(int *can, int a, int b) { *can = a != b; return no_device(a) || no_device(b) ? BAD_DEVICE : OK; }
 
 // Numbers of enum CUdevice_attribute, with values like those of an sm_80 GPU.
