@@ -46,8 +46,10 @@ type gemmProduct struct {
 	M, N, K, Batch         int
 	A, B, C                *tensor.Tensor
 	TA, TB                 bool
-	PadA, PadB, PadC       int // numbers between the rows of a matrix that are not its own
-	StrideA, StrideB       int // 0 repeats one matrix over the batch
+	Blocks                 bool // B holds the blocks of a matrix, gemm_blocks.h
+	Slope                  bool // Pre is act's derivative
+	PadA, PadB, PadC       int  // numbers between the rows of a matrix that are not its own
+	StrideA, StrideB       int  // 0 repeats one matrix over the batch
 	Bias                   *tensor.Tensor
 	BiasRows               bool
 	Act, Dact              string
@@ -75,6 +77,7 @@ func (p gemmProduct) run() {
 	g.bias, g.bias_bf16, g.bias_rows = ptr(p.Bias), half(p.Bias), flag(p.BiasRows)
 	g.act, g.dact, g.beta = gemmActs[p.Act], gemmActs[p.Dact], C.float(p.Beta)
 	g.pre, g.dact_pre, g.residual = ptr(p.Pre), ptr(p.DactPre), ptr(p.Residual)
+	g.b_blocks, g.slope = flag(p.Blocks), flag(p.Slope)
 	g.precision = flag(p.Precision == tensor.BF16)
 	if p.Serial {
 		C.rg_gemm_serial(g)

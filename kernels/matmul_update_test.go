@@ -72,11 +72,12 @@ func TestProductThatMovesItsParameter(t *testing.T) {
 // Products of weights in blocks have the bits of those that pack the weights themselves, with 1 and 3 threads; blocks that the
 // update wrote are those of the parameter that it wrote.
 func TestProductsOfBlocks(t *testing.T) {
+	initCPU(maxISA(), 2)
 	defer initCPU(maxISA(), 2)
 	if !hasAMX() {
 		t.Skip("blocks are for AMX")
 	}
-	for _, s := range [][3]int{{32, 32, 32}, {37, 65, 50}, {70, 96, 3500}, {256, 3100, 48}, {300, 200, 70}, {33, 100, 4500}} {
+	for _, s := range [][3]int{{32, 32, 32}, {37, 65, 50}, {70, 96, 3500}, {256, 3100, 48}, {300, 200, 70}, {33, 100, 4000}, {600, 100, 900}, {512, 800, 800}} {
 		for _, transposed := range []bool{false, true} {
 			t.Run(fmt.Sprint(s, transposed), func(t *testing.T) {
 				m, n, k := s[0], s[1], s[2]

@@ -13,6 +13,7 @@
 #define v_gelu_power RG_NAME(v_gelu_power)
 #define v_gelu_tanh RG_NAME(v_gelu_tanh)
 #define v_gelu_tanh_grad RG_NAME(v_gelu_tanh_grad)
+#define v_gelu_tanh_both RG_NAME(v_gelu_tanh_both)
 #define v_normal_tail RG_NAME(v_normal_tail)
 #define v_gelu_erf RG_NAME(v_gelu_erf)
 #define v_gelu_erf_grad RG_NAME(v_gelu_erf_grad)
@@ -82,6 +83,13 @@ RG_VEC vf v_gelu_tanh_grad(vf x) {
   x = v_clamp(x, 9.98f);
   vf e = v_gelu_power(x), s = v_inverse(1.0f + e), d = x * (x * x * (3.0f * c * RG_GELU_CUBIC) + c);
   return s + s * (d * (e * s));
+}
+// Both, for the price of one: the function's value, and its derivative in *slope.
+RG_VEC vf v_gelu_tanh_both(vf x, vf *slope) {
+  const float c = 2.0f * RG_SQRT_2_OVER_PI;
+  vf b = v_clamp(x, 9.98f), e = v_gelu_power(b), s = v_inverse(1.0f + e), d = b * (b * b * (3.0f * c * RG_GELU_CUBIC) + c);
+  *slope = s + s * (d * (e * s));
+  return x * s;
 }
 
 // Φ(−|x|) as rg_normal_tail, given e = e^(−x²/2)
