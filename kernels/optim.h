@@ -29,9 +29,10 @@ typedef struct {
 long rg_optim_pieces(long n);
 void rg_optim_run(const rg_optim_group *g);
 
-// What the numbers of one AdamW step come to: scale is of the gradient, step is lr / bias₁, root2 1 / √bias₂.
+// What the numbers of one AdamW step come to: step is lr / bias₁, root2 1 / √bias₂; with the gradient's scale s, c1 is (1−β₁)·s and
+// root_c2 √(1−β₂)·s.
 typedef struct {
-  float keep, scale, step, root2, eps, b1, b2, c1, c2;
+  float keep, step, root2, eps, b1, b2, c1, root_c2;
 } rg_adamw_set;
 
 void rg_adamw(const rg_optim *a);
