@@ -32,7 +32,8 @@ enum {
   AHEAD = 512,           // numbers
   MOST_K = 512,          // more, and AMX is what takes the time: the driver of ordinary products has better blocking for that
   MOST_COLS = 4096,      // of a run: two runs' sums lie in the second-level cache
-  TASK_ROWS = 16,        // runs of rows in a task, at most
+  TASK_ROWS = 24,        // runs of rows in a task, at most
+  GROUP = 16,
 };
 
 // What all tasks share; both factors are packed over the whole of k.
@@ -42,6 +43,7 @@ typedef struct {
   long kpad;
   long cols;    // of a run
   long strips;  // of 32 rows, in a task
+  long group;   // strips of b that a task packs
   rg_side a, b;
   uint16_t *packed; // b
 } job;
@@ -146,9 +148,11 @@ static void stage(const job *j, const uint16_t *a, const run *multiply, const ru
   advance(&s, moved->rows * s.vecs);
 }
 
-static void pack_columns(void *ctx, long strip) {
+// pack_columns is a task: some strips of b. Where they lie in rows of k, these are read in longer pieces for several of them.
+static void pack_columns(void *ctx, long task) {
   const job *j = ctx;
-  j->kind->pack_b(&j->b, strip * SIDE, 1, 0, j->g->k, j->packed + strip * SIDE * j->kpad);
+  long strip = task * j->group, strips = rg_min(j->group, rg_ceil_div(j->g->n, SIDE) - strip);
+  j->kind->pack_b(&j->b, strip * SIDE, strips, 0, j->g->k, j->packed + strip * SIDE * j->kpad);
 }
 
 // update_rows is a task: the pipeline over the runs of some strips of rows.
@@ -183,7 +187,8 @@ int rg_update_run(const rg_gemm *g) {
   j.cols = rg_ceil_div(wide, rg_ceil_div(g->n, MOST_COLS)) * SIDE;
   j.strips = rg_min(TASK_ROWS, rg_ceil_div(tall, rg_threads()));
   j.packed = rg_scratch(0, (size_t)(wide * SIDE * j.kpad) * sizeof *j.packed);
-  rg_parallel(wide, pack_columns, &j);
+  j.group = rg_min(GROUP, rg_ceil_div(wide, rg_threads()));
+  rg_parallel(rg_ceil_div(wide, j.group), pack_columns, &j);
   rg_parallel(rg_ceil_div(tall, j.strips), update_rows, &j);
   return 1;
 }
