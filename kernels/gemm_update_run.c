@@ -33,7 +33,7 @@ enum {
   MOST_K = 512,          // more, and AMX is what takes the time: the driver of ordinary products has better blocking for that
   MOST_COLS = 4096,      // of a run: two runs' sums lie in the second-level cache
   TASK_ROWS = 24,        // runs of rows in a task, at most
-  GROUP = 16,
+  GROUP = 16,            // strips of b in a task, at most
 };
 
 // What all tasks share; both factors are packed over the whole of k.
