@@ -130,8 +130,9 @@ func pointwise(t tensor.DType, w, x, y DeviceView, m, pixels, k, images int32) d
 // launch adds the kernel of a product over gathered windows: tiles of 64 or 128 rows; `taps` elements of the table of taps; rows
 // of y of `line` elements. Only dw's sums, over all pixels, are long enough to cut.
 func (p *convArgs) launch(c *DeviceCall, kernel string, t tensor.DType, taps, line int) error {
-	p.Taps = c.Scratch(int64(taps) * 16)
-	err := c.Launch("conv_taps", c.Strided(int64(taps), directThreads), Block(directThreads), 0, p.Taps, int32(taps), p.C.KH, p.C.KW)
+	filled := ceilDiv(taps, gemmTile) * gemmTile
+	p.Taps = c.Scratch(int64(filled) * 16)
+	err := c.Launch("conv_taps", c.Strided(int64(filled), directThreads), Block(directThreads), 0, p.Taps, int32(taps), int32(filled), truth32(kernel == "conv_dx"), p.C)
 	if err != nil {
 		return err
 	}

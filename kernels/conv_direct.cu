@@ -69,11 +69,8 @@ template <class T> DEVICE void channel_sums_join(const float *partial, T *y, int
 }
 
 // The taps of `channels` channels, in the order of a weight's elements.
-KERNEL(conv_taps, DIRECT_THREADS, (Tap *taps, int count, int kh, int kw)) {
-  for (int k = (int)first_index(); k < count; k += (int)index_stride()) {
-    Tap t = {k / (kh * kw), k / kw % kh, k % kw, 0};
-    taps[k] = t;
-  }
+KERNEL(conv_taps, DIRECT_THREADS, (Tap *taps, int count, int filled, int back, ConvShape c)) {
+  for (int k = (int)first_index(); k < filled; k += (int)index_stride()) taps[k] = k < count ? tap(c, k, back) : Tap{0, NOWHERE, 0, 0};
 }
 
 // flipped (groups, cg, og, window) ← w (groups, og, cg, window).
