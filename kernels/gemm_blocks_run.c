@@ -2,11 +2,10 @@
 
 // Products of activations with weights in blocks: the driver.
 //
-// Weights come from memory once for 256 rows, 2 bytes for each number. A unit is a strip of 32 columns over a chunk of k, which stays in
-// the first-level cache while the rows of A pass by from the second. A thread goes from unit to unit through all that it does of a product,
+// Weights come from memory once for 256 rows, 2 bytes for each number. A unit is a strip of 32 columns over a chunk of k, past
+// which the rows of A go from the second-level cache. A thread goes from unit to unit through all that it does of a product,
 // in one pipeline; beside the tiles of a unit, where the CPU's vector and load ports are free,
-//   - the lines of the unit to come are loaded, one after the other and evenly: so memory never waits. In bursts, or by
-//     instructions that only fetch ahead, they would gain little;
+//   - the lines of the unit to come are asked for, one after the other and evenly;
 //   - of Wᵀ, the next unit is turned into the order that tiles are loaded in. W itself is multiplied where it lies;
 //   - the tile before becomes C;
 //   - where k is cut, the thread packs the next chunk of A for itself.
@@ -50,7 +49,7 @@ typedef struct {
   long groups, heights;  // groups beside each other, and below
   long parts, part;      // of k, and how many blocks one has
   int end;
-  int past;              // C is written past the caches: what waits for its lines to come from memory waits long
+  int past, far;         // C is written past the caches, as waiting for its lines to come from memory takes long; or they are asked for
   int in_place;          // A is loaded where it lies
   uint16_t *packed;      // A, packed by all threads; NULL where it is loaded where it lies, or where each packs for itself
   stretch *stretches;
@@ -153,15 +152,16 @@ static void finish(const job *j, beside *s, const float *tile, unit u, long r) {
   long size = g->c_bf16 ? 2 : 4, from = (i * g->ldc + at) * size;
   const int below = u.in->height * TALL * SIDE + (r + 2) * SIDE <= g->m && r + 1 < TALL;
   const char *with = j->end == ADD_MORE ? g->residual : g->dact_pre;
-  s->tile = tile, s->ld = g->ldc * size, s->past = j->past;
+  s->tile = tile, s->ld = g->ldc * size, s->past = j->past, s->far = j->far;
   s->c = (char *)g->c + from, s->pre = (char *)g->pre + from, s->with = with + from;
-  s->with_next = below ? SIDE * s->ld : at + 2 * SIDE <= g->n ? SIDE * size - r * SIDE * s->ld : 0;
+  s->next = below ? SIDE * s->ld : at + 2 * SIDE <= g->n ? SIDE * size - r * SIDE * s->ld : 0;
   for (int h = 0; h < 2; h++) // −0 adds nothing to any number
     s->bias[h] = !g->bias ? _mm512_set1_ps(-0.0f) : (__m512)get((const char *)g->bias + (at + 16 * h) * (g->bias_bf16 ? 2 : 4), g->bias_bf16);
 }
 
 static int end_of(const rg_gemm *g) {
-  if (g->beta != 0 || (g->bias && g->bias_rows) || (g->pre && !g->slope) || (g->dact_pre && (g->dact != RG_ACT_SLOPE || g->residual))) return OTHER;
+  if (g->beta != 0 || (g->bias && g->bias_rows) || (g->pre && !g->slope)) return OTHER;
+  if (g->dact_pre && (g->dact != RG_ACT_SLOPE || g->residual)) return OTHER;
   if (g->act) return g->act == RG_ACT_GELU_TANH && g->pre && !g->dact_pre && !g->residual ? GELU : OTHER;
   return g->pre ? OTHER : g->dact_pre ? TIMES : g->residual ? ADD_MORE : ADD;
 }
@@ -206,13 +206,15 @@ static void multiply_unit(worker *w, long strip) {
 static void run_thread(void *ctx, long thread) {
   const job *j = ctx;
   const long bytes = j->chunk * NUMBERS * 2;
-  worker w = {.j = j, .turned = rg_scratch(2, (size_t)(j->g->tb ? 2 * bytes : 0)), .own = rg_scratch(1, (size_t)(j->in_place || j->packed ? 0 : 2 * TALL * bytes)),
+  const int packs = !j->in_place && !j->packed;
+  worker w = {.j = j, .turned = rg_scratch(2, (size_t)(j->g->tb ? 2 * bytes : 0)), .own = rg_scratch(1, (size_t)(packs ? 2 * TALL * bytes : 0)),
       .tiles = rg_scratch(3, (size_t)((j->part > j->chunk ? TALL * j->group : 1) * NUMBERS) * sizeof(float))};
   stage *in = w.stages;
   in[0] = claim(j, (int)thread), in[1] = after(j, in[0], (int)thread);
   if (!in[0].blocks) return;
-  if (!j->in_place && !j->packed) pack_chunk(j, &w.s, in, 0, w.own);
-  w.s = (beside){.source = block_of(j, (unit){in, in->first}), .source_next = next_block(j), .turned = w.turned, .halves = j->g->tb ? 2 * in->blocks : 0};
+  if (packs) pack_chunk(j, &w.s, in, 0, w.own);
+  w.s = (beside){.source = block_of(j, (unit){in, in->first}), .source_next = next_block(j), .turned = w.turned};
+  w.s.halves = j->g->tb ? 2 * in->blocks : 0;
   while (w.s.half < w.s.halves) turn_next(&w.s);
   tiles_config();
   for (; in[0].blocks; in[0] = in[1], in[1] = in[2], w.chunk ^= 1) {
@@ -259,7 +261,9 @@ void rg_blocks_run(const rg_gemm *g, rg_parallel_fn parallel, int threads) {
       .stretches = stretches, .threads = threads};
   cut_k(&j);
   const long c_size = g->c_bf16 ? 2 : 4, bytes = (g->m * g->k + g->n * g->k) * 2 + g->m * g->n * c_size;
-  j.past = j.parts == 1 && bytes > CACHED && (uintptr_t)g->c % 64 == 0 && (uintptr_t)g->pre % 64 == 0 && g->ldc * c_size % 64 == 0;
+  j.far = j.parts == 1 && bytes > CACHED;
+  j.past = j.far && (uintptr_t)g->c % 64 == 0 && (uintptr_t)g->pre % 64 == 0 && g->ldc * c_size % 64 == 0;
+  j.far = j.far && !j.past;
   const int cut = j.part > j.chunk;
   j.group = !cut ? 1 : rg_max(1, rg_min(j.parts > 1 ? LONG_GROUP : GROUP, j.strips * j.heights * j.parts / threads));
   j.groups = rg_ceil_div(j.strips, j.group);

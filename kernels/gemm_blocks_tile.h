@@ -23,12 +23,12 @@ typedef struct {
   // The tile before: its end, or NULL.
   const float *tile;
   char *c, *pre;    // its first number in C, and where act' is kept
-  const char *with; // in what is added (ADD_MORE) or multiplied (TIMES),
-  long with_next;   // and how many bytes behind it the next tile's is
+  const char *with; // in what is added (ADD_MORE) or multiplied (TIMES)
+  long next;        // bytes from these to the next tile's
   long ld;          // bytes from row to row of these
-  int past;         // C is written past the caches
+  int past, far;    // C is written past the caches; or through them, and its lines come from memory
   __m512 bias[2];
-  // Lines that are loaded ahead: `share`, a multiple of four, in a step; `gap` bytes lie between two blocks.
+  // Lines that are asked for, evenly: `share`, a multiple of four, in a step; `gap` bytes lie between two blocks.
   const char *ahead;
   long blocks, share, line, gap;
   // Blocks of W that are turned: half blocks by step, so that two for each of `tall` steps are done.
@@ -45,9 +45,6 @@ typedef struct {
 } beside;
 
 // --- ends -------------------------------------------------------------------------------------------------------------
-// touch loads a line that is wanted later.
-AMX_INLINE void touch(const char *p) { __asm__ volatile("vmovups (%0), %%zmm31" : : "r"(p) : "xmm31"); }
-
 RG_VEC vf get(const char *p, const int bf16) {
   if (!bf16) return (vf)_mm512_loadu_ps(p);
   return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16);
@@ -68,6 +65,12 @@ RG_VEC void end_pair(const beside *w, long q, const int end, const int bf16) {
   vf x[4];
 #pragma GCC unroll 4
   for (int e = 0; e < 4; e++) x[e] = (vf)_mm512_load_ps(t + 16 * e) + (vf)w->bias[e % 2];
+  if (w->far)
+    for (const char *p = w->c + at + w->next, *last = p + w->ld; p <= last; p += w->ld) { // to be written; rows need not begin lines
+      __asm__ volatile("prefetchw (%0)" : : "r"(p));
+      __asm__ volatile("prefetchw 63(%0)" : : "r"(p));
+      if (!bf16) __asm__ volatile("prefetchw 127(%0)" : : "r"(p));
+    }
   if (end == GELU) {
     vf y[4];
 #pragma GCC unroll 4
@@ -79,7 +82,7 @@ RG_VEC void end_pair(const beside *w, long q, const int end, const int bf16) {
     for (int e = 0; e < 4; e++) {
       const char *p = w->with + at + e / 2 * w->ld + e % 2 * half;
       vf y = get(p, bf16);
-      if (!bf16 || e % 2 == 0) touch(p + w->with_next);
+      if (!bf16 || e % 2 == 0) _mm_prefetch(p + w->next, _MM_HINT_T0);
       if (end == TIMES) x[e] *= y;
       else x[e] += y;
     }
@@ -92,8 +95,7 @@ AMX_INLINE void load_ahead(beside *w) {
   if (w->blocks <= 0) return;
   const char *at = w->ahead;
   for (long n = w->share; n > 0; n -= 4, at += 256)
-    __asm__ volatile("vmovups (%0), %%zmm31\n\tvmovups 64(%0), %%zmm31\n\tvmovups 128(%0), %%zmm31\n\tvmovups 192(%0), %%zmm31"
-                     : : "r"(at) : "xmm31");
+    for (int line = 0; line < 4; line++) _mm_prefetch(at + 64 * line, _MM_HINT_T1);
   w->line += w->share;
   int whole = w->line == LINES;
   w->ahead = at + (whole ? w->gap : 0), w->line = whole ? 0 : w->line, w->blocks -= whole;
@@ -136,13 +138,15 @@ AMX_INLINE void pack_pieces(beside *w, long s) {
   __mmask32 m = s == w->pieces - 1 ? w->tail : 0xffffffff;
   for (long r = w->rows; r > 0; r--, from += w->row_bytes, to += SIDE) {
     pack_piece(from, to, w->bf16, m);
-    touch(from + w->from_next);
-    if (!w->bf16) touch(from + w->from_next + 64);
+    _mm_prefetch(from + w->from_next, _MM_HINT_T0);
+    if (!w->bf16) _mm_prefetch(from + w->from_next + 64, _MM_HINT_T0);
   }
 }
 
 // --- tiles ------------------------------------------------------------------------------------------------------------
-#define LOAD_ONCE(t, p, stride) ({ _tile_stream_loadd(t, p, stride); }) // leaves the weights in the first-level cache
+// Both factors are loaded with TILELOADDT1, which does not push out what the first-level cache holds: with 24 blocks of k, A in the second,
+// a step takes 27 ns; with TILELOADD for the weights 34, for both 43.
+#define LOAD_ONCE(t, p, stride) ({ _tile_stream_loadd(t, p, stride); })
 
 // A strip of A over a stretch of k, as tiles are loaded from it: packed blocks, or rows of a matrix.
 typedef struct {
