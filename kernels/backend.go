@@ -55,6 +55,7 @@ func (c *CPU) Tune(o *plan.Options) {
 	}
 	bf16, amx := o.Precision == tensor.BF16, hasAMX()
 	o.FuseUpdate, o.Blocks, o.BiasInProduct = bf16 || amx, bf16 && amx, !bf16 && amx
+	o.HalfFactors = bf16 && amx
 	if !bf16 {
 		o.UpdateMost = updateMost
 	}

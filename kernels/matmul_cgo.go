@@ -7,6 +7,7 @@ package kernels
 import "C"
 
 import (
+	"slices"
 	"unsafe"
 
 	"ringo/runtime/graph"
@@ -20,29 +21,26 @@ func init() { registerFast("matmul", bindMatMul) }
 // bindMatMul describes the product once, in C memory, for all the steps to come.
 func bindMatMul(c *Call) func() {
 	a := c.Attrs.(graph.MatMul)
-	dt := c.In[0].DType
-	if dt != tensor.F32 && dt != tensor.BF16 {
-		return nil
+	for _, v := range slices.Concat(c.In, c.Out) {
+		if v.DType != tensor.F32 && v.DType != tensor.BF16 {
+			return nil
+		}
 	}
 	s, shape, err := a.Sizes(c.In[0].Shape, c.In[1].Shape)
 	if err != nil || s.Batch*s.M*s.N*s.K == 0 {
 		return nil
 	}
+	inBlocks := a.Blocks != [2]int{}
+	if inBlocks && (!hasAMX() || c.Precision != tensor.BF16) {
+		return nil
+	}
 	g := (*C.rg_gemm)(C.calloc(1, C.sizeof_rg_gemm))
-	half := C.int(0)
-	if dt == tensor.BF16 {
-		half = 1
-	}
+	half := func(v View) C.int { return flag(v.DType == tensor.BF16) }
 	g.m, g.n, g.k, g.batch = C.long(s.M), C.long(s.N), C.long(s.K), C.long(s.Batch)
-	g.a, g.a_bf16, g.ta, g.lda = c.In[0].Ptr(), half, flag(a.TransA), C.long(pick(a.TransA, s.M, s.K))
-	g.b, g.b_bf16, g.tb, g.ldb = c.In[1].Ptr(), half, flag(a.TransB), C.long(pick(a.TransB, s.K, s.N))
-	if a.Blocks != [2]int{} {
-		if !hasAMX() || c.Precision != tensor.BF16 || dt != tensor.F32 {
-			return nil
-		}
-		g.b_blocks = 1
-	}
-	g.c, g.c_bf16, g.ldc, g.stride_c = c.Out[0].Ptr(), half, C.long(s.N), C.long(s.M*s.N)
+	g.a, g.a_bf16, g.ta, g.lda = c.In[0].Ptr(), half(c.In[0]), flag(a.TransA), C.long(pick(a.TransA, s.M, s.K))
+	g.b, g.b_bf16, g.tb, g.ldb = c.In[1].Ptr(), half(c.In[1]), flag(a.TransB), C.long(pick(a.TransB, s.K, s.N))
+	g.b_blocks = flag(inBlocks)
+	g.c, g.c_bf16, g.ldc, g.stride_c = c.Out[0].Ptr(), half(c.Out[0]), C.long(s.N), C.long(s.M*s.N)
 	rest := c.In[2:]
 	take := func(want bool) (p unsafe.Pointer) {
 		if want {
@@ -50,7 +48,14 @@ func bindMatMul(c *Call) func() {
 		}
 		return p
 	}
-	g.bias, g.bias_bf16 = take(a.Bias), half
+	if a.Bias {
+		g.bias_bf16 = half(rest[0])
+	}
+	g.bias = take(a.Bias)
+	if !allDType(c.Out[0].DType, rest, c.Out[1:]) { // what is added to C or kept beside it has its type
+		C.free(unsafe.Pointer(g))
+		return nil
+	}
 	g.dact_pre, g.dact = take(a.ActGrad != ""), gemmActs[a.ActGrad]
 	g.residual, g.act = take(a.Residual), gemmActs[a.Act]
 	if a.KeepPre {

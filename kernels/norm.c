@@ -34,6 +34,7 @@ void rg_norm_grad(const rg_norm *a) {
 
 #else
 #include "rg_vec.h"
+#include "bf16.h"
 #define AT(p) v_load((p) + i, n - i, 0)
 #define EACH(i) for (long i = 0; i < n; i += RG_WIDTH)
 
@@ -74,17 +75,25 @@ RG_VEC float RG_NAME(sq_dev)(const float *x, long n, float m) {
   return v_sum(s + t);
 }
 
+// y_of returns where row r of y is to be written as f32: in place, or in `wide`, for y_done to round.
+RG_VEC float *RG_NAME(y_of)(const rg_norm *a, long r, float *wide) { return a->y_bf16 ? wide : (float *)a->y + r * a->cols; }
+RG_VEC void RG_NAME(y_done)(const rg_norm *a, long r, const float *y) {
+  if (a->y_bf16) RG_NAME(narrow)(y, (uint16_t *)a->y + r * a->cols, a->cols);
+}
+
 // y = (x − mean)·rstd·gain + bias
 static void RG_NAME(layer_forward)(void *ctx, long task) {
   const norm_job *j = ctx;
   const rg_norm *a = &j->a;
   const long n = a->cols;
+  float *wide = a->y_bf16 ? rg_scratch(5, (size_t)n * sizeof(float)) : 0;
   for (long r = task * j->step; r < rg_min(a->rows, (task + 1) * j->step); r++) {
     const float *x = RG_NAME(load_row)(a, r), *gain = a->gain, *bias = a->bias;
-    float *y = a->y + r * n;
+    float *y = RG_NAME(y_of)(a, r, wide);
     float mean = RG_NAME(total)(x, n) / (float)n;
     float rstd = 1 / sqrtf(RG_NAME(sq_dev)(x, n, mean) / (float)n + a->eps);
     EACH(i) v_store(y + i, (AT(x) - mean) * rstd * AT(gain) + AT(bias), n - i);
+    RG_NAME(y_done)(a, r, y);
     a->mean[r] = mean;
     a->rstd[r] = rstd;
   }
@@ -95,11 +104,13 @@ static void RG_NAME(rms_forward)(void *ctx, long task) {
   const norm_job *j = ctx;
   const rg_norm *a = &j->a;
   const long n = a->cols;
+  float *wide = a->y_bf16 ? rg_scratch(5, (size_t)n * sizeof(float)) : 0;
   for (long r = task * j->step; r < rg_min(a->rows, (task + 1) * j->step); r++) {
     const float *x = RG_NAME(load_row)(a, r), *gain = a->gain;
-    float *y = a->y + r * n;
+    float *y = RG_NAME(y_of)(a, r, wide);
     float rstd = 1 / sqrtf(RG_NAME(sq_dev)(x, n, 0) / (float)n + a->eps);
     EACH(i) v_store(y + i, AT(x) * rstd * AT(gain), n - i);
+    RG_NAME(y_done)(a, r, y);
     a->rstd[r] = rstd;
   }
 }

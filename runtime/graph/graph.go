@@ -43,6 +43,8 @@ type Node struct {
 	Name  string // scope path such as "h.0.attn.qkv"; for people only
 	// Block numbers the repeated part of a model that the node belongs to (see Graph.Block), 0 outside of any.
 	Block int
+	// Stored, where not nil, are the element types of outputs that are stored in other ones than the op's row infers (Invalid: in that).
+	Stored []tensor.DType
 	// Backward marks nodes of the backward pass; Again marks those that compute a forward value once more in it.
 	Backward, Again bool
 }
@@ -141,12 +143,42 @@ func (n *Node) infer() error {
 			return fmt.Errorf("input %d is nil", i)
 		}
 	}
-	types, err := n.Op.Infer(n)
+	types, err := n.types()
 	if err != nil {
 		return err
 	}
 	for i, t := range types {
 		n.Out = append(n.Out, &Value{Type: t, Node: n, Index: i})
+	}
+	return nil
+}
+
+// types are what the outputs have to be: what the row infers, in the element types of Stored.
+func (n *Node) types() ([]Type, error) {
+	types, err := n.Op.Infer(n)
+	if err != nil {
+		return nil, err
+	}
+	for i, dt := range n.Stored {
+		if i < len(types) && dt != tensor.Invalid {
+			types[i].DType = dt
+		}
+	}
+	return types, nil
+}
+
+// Store says in which element types the outputs are stored: in those that their values carry now.
+func (n *Node) Store() error {
+	types, err := n.Op.Infer(n)
+	if err != nil {
+		return &Error{n.Op.Name, n.Name, err}
+	}
+	n.Stored = nil
+	for i, o := range n.Out {
+		if o.DType != types[i].DType {
+			n.Stored = append(n.Stored, make([]tensor.DType, i+1-len(n.Stored))...)
+			n.Stored[i] = o.DType
+		}
 	}
 	return nil
 }

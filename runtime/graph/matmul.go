@@ -110,17 +110,32 @@ func matmulInfer(n *Node) ([]Type, error) {
 	return out, nil
 }
 
-// matmulDType is the type that all inputs have; blocks are bf16 beside anything.
+// matmulDType is the type that all inputs have, or f32 where factors are bf16 and f32. What is added to a product has the product's
+// type; blocks are bf16 beside anything.
 func matmulDType(n *Node, a MatMul) (tensor.DType, error) {
-	if a.Blocks == [2]int{} {
-		return sameFloat(n)
+	factors := n.In[:2]
+	if a.Blocks != [2]int{} {
+		if factors[1].DType != tensor.BF16 {
+			return 0, fmt.Errorf("blocks are %v, expected bf16", factors[1].DType)
+		}
+		factors = factors[:1]
 	}
-	for i, v := range n.In {
-		if want := n.In[0].DType; i != 1 && v.DType != want || i == 1 && v.DType != tensor.BF16 || !want.IsFloat() {
-			return want, fmt.Errorf("input %d is %v beside %v and blocks of bf16", i, v.DType, want)
+	want := factors[0].DType
+	for _, v := range slices.Concat(factors, n.In[2:]) {
+		half := v.DType == tensor.BF16 || v.DType == tensor.F32
+		switch {
+		case !v.DType.IsFloat() || v.DType != want && !(half && (want == tensor.BF16 || want == tensor.F32)):
+			return 0, fmt.Errorf("%v beside %v: expected one float type, or bf16 and f32", v.Type, factors[0].Type)
+		case v.DType != want:
+			want = tensor.F32
 		}
 	}
-	return n.In[0].DType, nil
+	for i, v := range n.In[2:] {
+		if v.DType != want {
+			return 0, fmt.Errorf("input %d is %v beside a product of %v", i+2, v.DType, want)
+		}
+	}
+	return want, nil
 }
 
 func matmulFLOPs(n *Node) int64 {

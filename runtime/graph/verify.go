@@ -3,7 +3,7 @@ package graph
 import "fmt"
 
 // Verify checks what every pass must keep: topological order, IDs, arity, and that each node's types
-// are what its row infers from its inputs.
+// are what its row infers from its inputs, or what the node says it stores.
 func Verify(g *Graph) error {
 	seen := make(map[*Value]bool, len(g.Nodes))
 	for i, n := range g.Nodes {
@@ -15,7 +15,7 @@ func Verify(g *Graph) error {
 				return &Error{n.Op.Name, n.Name, fmt.Errorf("input %d is used before it is made", j)}
 			}
 		}
-		types, err := n.Op.Infer(n)
+		types, err := n.types()
 		if err != nil {
 			return &Error{n.Op.Name, n.Name, err}
 		}

@@ -51,6 +51,7 @@ func Example() {
 	// simplify-again  matmul
 	// fuse-bias-grad  matmul
 	// blocks          matmul
+	// half-factors    matmul
 	// prune           matmul
 	// 1 instruction: {TransA:false TransB:false Bias:true Act:relu KeepPre:false ActGrad: Residual:true Blocks:[0 0] Slope:false}
 }

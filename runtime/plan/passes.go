@@ -31,6 +31,7 @@ var passes = []pass{
 	{"simplify-again", true, simplify},
 	{"fuse-bias-grad", true, fuseBiasGrad},
 	{"blocks", true, blocks},
+	{"half-factors", true, halfFactors},
 	{"prune", false, prune},
 }
 

@@ -25,11 +25,13 @@ type Options struct {
 	HalfGradients bool
 	// BiasInProduct says that the device's product can add up the rows of a factor ("linear_grad").
 	BiasInProduct bool
-	Blocks        bool     // the device reads weights in "blocks"
-	Rounding      string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
-	Recompute     string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
-	Disable       []string // names of optional passes to leave out, for tests and for finding faults
-	Dump          func(pass string, g *graph.Graph)
+	// HalfFactors says that the device's kernels write what bf16 products alone read in bf16, and that its products read that beside f32.
+	HalfFactors bool
+	Blocks      bool     // the device reads weights in "blocks"
+	Rounding    string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
+	Recompute   string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
+	Disable     []string // names of optional passes to leave out, for tests and for finding faults
+	Dump        func(pass string, g *graph.Graph)
 }
 
 // Training asks for a whole training step.
