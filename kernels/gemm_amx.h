@@ -20,6 +20,7 @@ AMX_INLINE void tiles_config(void) {
 // gcc's tile intrinsics are statements of assembly; these are expressions. They do not tell the compiler which memory
 // they touch: packers and microkernels meet only through function pointers, which it must assume to touch all.
 #define LOAD(t, p, stride) ({ _tile_loadd(t, p, stride); })
+#define LOAD_ONCE(t, p, stride) ({ _tile_stream_loadd(t, p, stride); }) // leaves what is in the first-level cache there
 #define STORE(t, p, stride) ({ _tile_stored(t, p, stride); })
 #define ZERO(t) ({ _tile_zero(t); })
 #define DOT(c, a, b) ({ _tile_dpbf16ps(c, a, b); })
@@ -94,3 +95,10 @@ AMX_INLINE void pair_rows(const uint16_t *x, long ld, int r, __m512i *left, __m5
   __m512i even = _mm512_loadu_si512(x + 2 * r * ld), odd = _mm512_loadu_si512(x + (2 * r + 1) * ld);
   *left = _mm512_permutex2var_epi16(even, low, odd), *right = _mm512_permutex2var_epi16(even, high, odd);
 }
+
+// A strip of A over a stretch of k, as tiles are loaded from it: packed blocks, or rows of a matrix.
+typedef struct {
+  const uint16_t *upper, *lower; // rows 0–15 and 16–31
+  long ld;                       // bytes from row to row
+  long step;                     // numbers from one 32 k to the next
+} strip;

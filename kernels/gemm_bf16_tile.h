@@ -34,15 +34,6 @@ AMX_INLINE void ask(beside *w) {
   }
 }
 
-#define LOAD_ONCE(t, p, stride) ({ _tile_stream_loadd(t, p, stride); }) // leaves A in the first-level cache
-
-// A strip of A over a stretch of k, as tiles are loaded from it: packed blocks, or rows of a matrix.
-typedef struct {
-  const uint16_t *upper, *lower; // rows 0–15 and 16–31
-  long ld;                       // bytes from row to row
-  long step;                     // numbers from one 32 k to the next
-} strip;
-
 // products is one step; the tiles of the next are loaded as soon as their registers are free.
 #define PRODUCTS()                                                                                                     \
   a.upper += a.step, a.lower += a.step, b += BLOCK;                                                                    \
