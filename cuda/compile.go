@@ -99,9 +99,9 @@ func (c *compiling) fits(n needs) error {
 		return nil
 	}
 	const mib = 1 << 20
-	return fmt.Errorf("cuda: the program needs %d MiB (parameters and optimizer %d, gradients %d, activations %d, inputs %d), %s has %d MiB free of %d: "+
+	return fmt.Errorf("cuda: the program needs %v, %s has %d MiB free of %d: "+
 		"raise train.lanes or lower train.batch for smaller activations, set train.recompute, or use a smaller model: %w",
-		n.total()/mib, n.persist/mib, (n.grad+n.partial)/mib, (n.work+n.scratch)/mib, (n.input+n.staging)/mib, c.d.name, free/mib, total/mib, driver.OutOfMemory)
+		n, c.d.name, free/mib, total/mib, driver.OutOfMemory)
 }
 
 // separate allocates every buffer on its own, without reuse, so that an access beyond one is an access beyond an
@@ -121,7 +121,7 @@ func (c *compiling) compile() (*exec, error) {
 	if err := c.fits(n); err != nil {
 		return nil, err
 	}
-	e := &exec{d: c.d, p: c.p}
+	e := &exec{d: c.d, p: c.p, needs: n}
 	if err := e.allocate(c, n); err != nil {
 		return nil, errors.Join(err, e.release())
 	}

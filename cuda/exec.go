@@ -26,6 +26,7 @@ type exec struct {
 	scratch  uint64
 	grad     uint64 // the Grad region
 	partials uint64 // one copy of it per level
+	needs    needs  // device memory
 	binder   *binder
 	starts   []int // first command of each instruction, and one past the last
 	outs     [][]kernels.DeviceView
@@ -108,6 +109,9 @@ func (e *exec) Run(from, to int) error {
 // a NaN runs instructions one by one.
 const minPhase, maxPhases = 2, 64
 
+// capturable reports whether a range of so many instructions and commands is worth a graph.
+func capturable(instrs, commands int) bool { return instrs >= minPhase && commands >= minPhase }
+
 func (e *exec) run(from, to int) error {
 	for i := range e.phases {
 		if ph := &e.phases[i]; ph.from == from && ph.to == to {
@@ -115,7 +119,7 @@ func (e *exec) run(from, to int) error {
 		}
 	}
 	first, last := e.starts[from], e.starts[to]
-	if to-from < minPhase || last-first < minPhase || len(e.phases) == maxPhases {
+	if !capturable(to-from, last-first) || len(e.phases) == maxPhases {
 		return e.binder.commands.Run(first, last, e.d.ctx, e.d.compute)
 	}
 	graph, err := e.binder.commands.Capture(first, last, e.d.ctx, e.d.compute)

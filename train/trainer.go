@@ -7,6 +7,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"time"
@@ -224,8 +225,13 @@ func (t *Trainer) lanes() error {
 // Device is the name of the device that trains, such as cpu.
 func (t *Trainer) Device() string { return t.device.Name() }
 
-// Program is the planned training step, for printing.
-func (t *Trainer) Program() *plan.Program { return t.prog }
+// Explain prints the planned step, and how the device runs it where it has more to say.
+func (t *Trainer) Explain(w io.Writer) {
+	plan.Explain(w, t.prog)
+	if e, ok := t.exec.(backend.Explainer); ok {
+		e.Explain(w)
+	}
+}
 
 // Steps returns how many steps the run has done and how many it takes.
 func (t *Trainer) Steps() (done, all int) { return t.step, t.steps }

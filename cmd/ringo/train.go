@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"ringo/runtime/plan"
 	"ringo/train"
 	"ringo/train/checkpoint"
 	"ringo/train/config"
@@ -50,7 +49,7 @@ func (c *trainCmd) Run(e *env) error {
 		return err
 	}
 	if c.Explain {
-		plan.Explain(e.out, t.Program())
+		t.Explain(e.out)
 		return t.Close()
 	}
 	err = c.run(e, t, cfg, log)

@@ -5,6 +5,7 @@ package backend
 
 import (
 	"fmt"
+	"io"
 	"sort"
 	"strings"
 
@@ -81,6 +82,11 @@ type Executable interface {
 	// Instruction reads output i of an instruction that has just run, as raw bytes, to find where numbers go wrong.
 	Instruction(instr, i int) ([]byte, error)
 	Close() error
+}
+
+// Explainer is an Executable that can say more than its plan about how a step runs, such as what a device is given at once.
+type Explainer interface {
+	Explain(w io.Writer)
 }
 
 // Gradient is the Grad region of an executable as one flat float32 array (see plan.Program), with the partial sums that
