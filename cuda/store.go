@@ -44,6 +44,11 @@ func (s *store) move(name string, raw []byte, in bool) error {
 	return s.d.move(v.Ptr, raw, in)
 }
 
+// FillNormal draws initial values in host memory, on the CPU.
+func (s *store) FillNormal(dst []float32, p tensor.Philox, mean, std float32) {
+	kernels.FillNormal(dst, p, mean, std)
+}
+
 // move copies between host memory and the device, in the order of the compute stream, and waits. Small pieces go through
 // page-locked memory: that is quicker, and such a slice may lie inside a Go object with pointers, which cgo refuses to pass.
 func (d *device) move(at uint64, raw []byte, in bool) error {
