@@ -10,7 +10,7 @@ enum {
   DESC_TRANSA = 3, DESC_TRANSB = 4, DESC_EPILOGUE = 7, DESC_BIAS_POINTER = 8, DESC_AUX_POINTER = 11, DESC_AUX_LD = 12, DESC_AUX_STEP = 13,
   LAYOUT_BATCH_COUNT = 5, LAYOUT_STRIDED_BATCH_OFFSET = 6,
   PREF_MAX_WORKSPACE_BYTES = 1, PREF_REDUCTION_SCHEME_MASK = 3, PREF_MIN_ALIGNMENT_A = 5, // B, C, D follow
-  REDUCTION_COMPUTE_TYPE = 2, REDUCTION_OUTPUT_TYPE = 4,
+  REDUCTION_COMPUTE_TYPE = 2,
   R_32F = 0,
 };
 
@@ -101,7 +101,9 @@ static uint32_t alignment(uint64_t p) {
 
 static int prefer(ringo_plan *q) {
   uint64_t bytes = q->workspace_bytes;
-  uint32_t schemes = REDUCTION_COMPUTE_TYPE | REDUCTION_OUTPUT_TYPE; // partial sums apart, added in a fixed order
+  // Partial sums lie apart, in f32, and are added in a fixed order. In the output's type (scheme 4) each would be rounded to bf16, in
+  // the output itself (scheme 1) too, in the order in which blocks come.
+  uint32_t schemes = REDUCTION_COMPUTE_TYPE;
   const uint64_t at[4] = {q->p.a, q->p.b, q->p.c, q->p.d};
   if (lt.pref_create(&q->pref)) return 0;
   int bad = lt.pref_set(q->pref, PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes) | lt.pref_set(q->pref, PREF_REDUCTION_SCHEME_MASK, &schemes, sizeof schemes);

@@ -23,8 +23,8 @@ static char why[512];
 enum { NO_DEVICE = 100, NOT_FOUND = 500 }; // CUresult
 
 // gorgonia.org/cu calls cuInit when its package starts and ends the process where that fails. So it succeeds
-// here and does nothing; the library's own is called by ringo_cuda_open.
-int cuInit(unsigned flags) {
+// here and does nothing; the library's own is called by ringo_cuda_open. Hidden, as the trampolines: it is nobody else's cuInit.
+__attribute__((visibility("hidden"))) int cuInit(unsigned flags) {
   (void)flags;
   return 0;
 }
@@ -46,9 +46,8 @@ int ringo_cuda_open(const char *path) {
   if (!lib) return NO_DEVICE;
   int (*init)(unsigned) = (int (*)(unsigned))dlsym(lib, "cuInit");
   int rc = init ? init(0) : NOT_FOUND;
-  if (rc) {
+  if (rc) { // the library stays: unloading one that has started threads or taken thread-local storage is not safe
     snprintf(why, sizeof why, "the driver's cuInit failed with error %d%s", rc, rc == NO_DEVICE ? " (no CUDA device)" : "");
-    dlclose(lib);
     return rc;
   }
   why[0] = 0;

@@ -1,13 +1,16 @@
 //go:build cuda
 
 // One trampoline per driver function: it jumps through a table whose entry starts at code that pushes the
-// function's index and asks ringo_cuda_resolve for the address. After that a call costs one indirect jump.
+// function's index and asks ringo_cuda_resolve for the address. After that a call costs one indirect jump. The names are hidden:
+// go-nvml has the linker export a program's symbols, and libcuda, the libraries above it and tools that are injected must find the driver's
+// functions, not these.
 
 	.set index, 0
 
 .macro trampoline name
 	.text
 	.globl \name
+	.hidden \name
 	.type \name, @function
 	.p2align 4
 \name:

@@ -145,9 +145,11 @@ static int check(const Desc *d, const Layout *a, const Layout *b, const Layout *
 struct Heuristic { uint64_t algo[8]; size_t workspace; int state; float waves; int reserved[4]; };
 static_assert(sizeof(Heuristic) == 96, "as in cublasLt.h");
 
-API int cublasLtMatmulAlgoGetHeuristic(void *, void *d, void *a, void *b, void *c, void *, void *, int asked, Heuristic *out, int *found) {
+API int cublasLtMatmulAlgoGetHeuristic(void *, void *d, void *a, void *b, void *c, void *, void *p, int asked, Heuristic *out, int *found) {
   *found = 0;
   if (int r = check((Desc *)d, (Layout *)a, (Layout *)b, (Layout *)c)) return r;
+  const int compute_type = 2; // the one scheme that neither rounds partial sums nor adds them as they come
+  if (((Attributes *)p)->get(SCHEMES, 7) & ~compute_type) return INVALID;
   for (; *found < 2 && *found < asked; ++*found) out[*found] = Heuristic{{(uint64_t)*found + 1}, 0, 0, 1, {}};
   return OK;
 }
