@@ -76,13 +76,14 @@ func (b *Backend) Name() string {
 	return "cuda"
 }
 
-// Describe names the GPU and its memory, or says plainly that there is none.
+// Describe names the GPU, its memory and the library of its products, or says plainly that there is no GPU.
 func (b *Backend) Describe() string {
 	if b.d.soft {
 		return fmt.Sprintf("soft:%d, a software simulation of a CUDA device on the CPU: for tests, slow, its times mean nothing", b.d.ordinal)
 	}
 	total, _ := b.d.ordinal.TotalMem()
-	return fmt.Sprintf("cuda:%d, %s, %d GiB, %d multiprocessors, driver for CUDA %d.%d", b.d.ordinal, b.d.name, total>>30, b.d.info.SMs, cu.Version()/1000, cu.Version()%1000/10)
+	return fmt.Sprintf("cuda:%d, %s, %d GiB, %d multiprocessors, driver for CUDA %d.%d, products by %s",
+		b.d.ordinal, b.d.name, total>>30, b.d.info.SMs, cu.Version()/1000, cu.Version()%1000/10, b.d.products.by)
 }
 
 // Close gives back what the device holds. Programs and stores are closed before.

@@ -17,7 +17,7 @@ import (
 type products struct {
 	version   int
 	handle    blas.Handle
-	why       error // why there is no library
+	by        string // who computes them, as people read it
 	workspace uint64
 	fastest   map[string]blas.Algorithm
 	file      string
@@ -25,19 +25,18 @@ type products struct {
 
 // openProducts loads the library where it is. The software device has none of its own; tests give it one by RINGO_CUBLASLT.
 func (d *device) openProducts() error {
-	if d.soft && os.Getenv("RINGO_CUBLASLT") == "" {
-		d.products.why = fmt.Errorf("the software device has no cuBLASLt")
+	if d.soft && os.Getenv(blas.EnvLibrary) == "" {
 		return nil
 	}
-	d.products.version, d.products.why = blas.Open()
-	if d.products.why != nil {
+	library, err := blas.Open()
+	if err == nil {
+		d.products.handle, err = blas.NewHandle()
+	}
+	if err != nil { // a library without its driver, or none: slower, and not wrong
+		d.products.by = fmt.Sprintf("kernels of ringo's own (%v)", err)
 		return nil
 	}
-	var err error
-	if d.products.handle, err = blas.NewHandle(); err != nil {
-		d.products.version, d.products.why = 0, err
-		return nil
-	}
+	d.products.version, d.products.by = library.Version, "cuBLASLt "+library.String()
 	if d.products.workspace, err = d.allocate(blas.WorkspaceBytes, false); err != nil {
 		return fmt.Errorf("workspace of cuBLASLt, %d bytes: %w", blas.WorkspaceBytes, err)
 	}

@@ -14,7 +14,13 @@ import (
 
 // management opens NVML once. Any other call of go-nvml after Init failed ends the process, so every use starts here.
 var management = sync.OnceValue(func() error {
-	if r := nvml.Init(); r != nvml.SUCCESS {
+	r := nvml.Init()
+	if r == nvml.ERROR_LIBRARY_NOT_FOUND { // where containers have it whose image does not tell the loader
+		if err := nvml.SetLibraryOptions(nvml.WithLibraryPath("/usr/local/nvidia/lib64/libnvidia-ml.so.1")); err == nil {
+			r = nvml.Init()
+		}
+	}
+	if r != nvml.SUCCESS {
 		return fmt.Errorf("no NVML (libnvidia-ml.so.1): code %d", int(r)) // not nvml.ErrorString: it needs the library
 	}
 	return nil

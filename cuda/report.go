@@ -77,27 +77,29 @@ func gpuFinding(i int) Finding {
 }
 
 func blasFinding() Finding {
-	v, err := blas.Open()
+	l, err := blas.Open()
 	if err != nil {
-		return Finding{Name: "cuBLASLt", Found: err.Error(), Hint: "matrix products run on ringo's own, slower kernels; install cuBLAS 12 or 13 (libcublasLt.so)"}
+		return Finding{Name: "cuBLASLt", Found: err.Error(), Hint: "matrix products run on ringo's own, slower kernels; " +
+			"install cuBLAS 12 or 13 (libcublasLt.so, or pip install nvidia-cublas), or name the file in " + blas.EnvLibrary}
 	}
-	return Finding{Name: "cuBLASLt", Found: fmt.Sprintf("%d.%d.%d, for matrix products", v/10000, v/100%100, v%100), OK: true}
+	return Finding{Name: "cuBLASLt", Found: l.String() + ", for matrix products", OK: true}
 }
 
 func ncclFinding() Finding {
-	v, err := nccl.Open(os.Getenv(nccl.EnvLibrary))
+	l, err := nccl.Open(os.Getenv(nccl.EnvLibrary))
 	if err != nil {
 		return Finding{Name: "NCCL", Found: err.Error(), OK: true,
 			Hint: "several GPUs sum gradients through host memory (--collective ring); NCCL 2.14 or newer (libnccl.so.2) lets them do it themselves"}
 	}
-	return Finding{Name: "NCCL", Found: fmt.Sprintf("%d.%d.%d, for sums of gradients between GPUs (--collective nccl)", v/10000, v/100%100, v%100), OK: true}
+	return Finding{Name: "NCCL", Found: l.String() + ", for sums of gradients between GPUs (--collective nccl)", OK: true}
 }
 
 func cudnnFinding() Finding {
-	v, ok := driver.LibraryVersion("cudnnGetVersion", false, "libcudnn.so.9", "libcudnn.so.8", "libcudnn.so")
-	if !ok {
+	l, err := driver.OpenLibrary("libcudnn.so.9", "libcudnn.so.8", "libcudnn.so")
+	if err != nil {
 		return Finding{Name: "cuDNN", Found: "not installed; nothing here needs it", OK: true}
 	}
+	v, _ := l.Version("cudnnGetVersion")
 	return Finding{Name: "cuDNN", Found: fmt.Sprintf("version %d; nothing here needs it", v), OK: true}
 }
 

@@ -52,10 +52,12 @@ echo "the binary with a driver and NVML, both simulated, under their real names"
 mkdir "$runs/driver"
 ln -s "$PWD/bin/libringo_softcuda.so" "$runs/driver/libcuda.so.1"
 "${CC:-cc}" -O1 -shared -fPIC -o "$runs/driver/libnvidia-ml.so.1" cuda/soft/nvml/nvml.c
+export RINGO_CUBLASLT=/none # a real one would ask the simulation for what it has not
 out=$(LD_LIBRARY_PATH=$runs/driver bin/ringo doctor)
-grep -q 'ok *device cuda:0 .*4 GiB.*driver for CUDA' <<<"$out"
+grep -q "ok *device cuda:0 .*4 GiB.*driver for CUDA.*products by kernels of ringo's own (no cuBLASLt: /none" <<<"$out"
 grep -q 'ok *NVML .*software 1.0' <<<"$out"
 LD_LIBRARY_PATH=$runs/driver bin/ringo train -c "$runs/tiny.yaml" --out "$runs/gpu" >"$runs/gpu.log" 2>&1
+unset RINGO_CUBLASLT
 grep -q '"gpu_busy":0.97,"gpu_memory_bytes":5242880,"gpu_power_w":612.5,"gpu_temperature_c":null' "$runs/gpu/metrics.jsonl"
 echo "memory that holds training and not evaluation beside it: said before the first step"
 sed -e 's/sizes: \[16\]/sizes: [256]/' -e 's/\[1, 4, 4\]/[1, 32, 32]/' -e 's/samples: 64/samples: 4096/' \

@@ -2,7 +2,6 @@
 
 package blas
 
-// #include <stdlib.h>
 // #include "lt.h"
 // static void *ringo_plan_run_address(void) { return (void *)ringo_plan_run; }
 import "C"
@@ -11,11 +10,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"unsafe"
 
 	"gorgonia.org/cu"
 
-	_ "ringo/cuda/driver" // binds the driver's functions
+	"ringo/cuda/driver"
 	"ringo/kernels"
 	"ringo/runtime/tensor"
 )
@@ -23,15 +23,46 @@ import (
 // WorkspaceBytes is device memory for products that cut their sums: what NVIDIA advises for Hopper GPUs.
 const WorkspaceBytes = 32 << 20
 
-// Open loads the library and returns its version, such as 120603. RINGO_CUBLASLT names another file.
-func Open() (int, error) {
-	path := C.CString(os.Getenv("RINGO_CUBLASLT"))
-	defer C.free(unsafe.Pointer(path))
-	v := C.ringo_lt_open(path)
-	if v == 0 {
-		return 0, fmt.Errorf("no cuBLASLt: %s", C.GoString(C.ringo_lt_why()))
+// EnvLibrary names another file than libcublasLt.so.
+const EnvLibrary = "RINGO_CUBLASLT"
+
+// Library is what was loaded: its file, and its version, such as 120603.
+type Library struct {
+	Path    string
+	Version int
+}
+
+// String is the version and the file, as people read them.
+func (l Library) String() string {
+	return fmt.Sprintf("%d.%d.%d (%s)", l.Version/10000, l.Version/100%100, l.Version%100, l.Path)
+}
+
+// Open loads the library, once per process.
+var Open = sync.OnceValues(open)
+
+func open() (Library, error) {
+	library, err := driver.OpenLibrary(names(cu.Version())...)
+	if err != nil {
+		return Library{}, fmt.Errorf("no cuBLASLt: %w", err)
 	}
-	return int(v), nil
+	v := C.ringo_lt_bind(library.Handle)
+	if v == 0 {
+		return Library{}, fmt.Errorf("no cuBLASLt: %s: %s", library.Path, C.GoString(C.ringo_lt_why()))
+	}
+	return Library{library.Path, int(v)}, nil
+}
+
+// names lists the library's names, newest first. That of CUDA 13 refuses drivers of CUDA 12, which may lie beside it; without a
+// driver, whose version is below 0, any will do.
+func names(driverVersion int) []string {
+	if p := os.Getenv(EnvLibrary); p != "" {
+		return []string{p}
+	}
+	all := []string{"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so"}
+	if driverVersion > 0 && driverVersion < 13000 {
+		return all[1:]
+	}
+	return all
 }
 
 // Handle is the library's state for one device.

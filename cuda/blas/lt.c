@@ -15,8 +15,6 @@ enum {
 };
 
 static struct {
-  void *library;
-  size_t found; // the version
   int (*create)(void **), (*destroy)(void *);
   size_t (*version)(void);
   int (*desc_create)(void **, int, int), (*desc_set)(void *, int, const void *, size_t), (*desc_destroy)(void *);
@@ -36,7 +34,7 @@ struct ringo_plan {
   size_t workspace_bytes;
 };
 
-static int bind(void) {
+size_t ringo_lt_bind(void *library) {
   const struct { void **f; const char *name; } all[] = {
       {(void **)&lt.create, "cublasLtCreate"}, {(void **)&lt.destroy, "cublasLtDestroy"}, {(void **)&lt.version, "cublasLtGetVersion"},
       {(void **)&lt.desc_create, "cublasLtMatmulDescCreate"}, {(void **)&lt.desc_set, "cublasLtMatmulDescSetAttribute"},
@@ -47,18 +45,8 @@ static int bind(void) {
       {(void **)&lt.matmul, "cublasLtMatmul"},
   };
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-    if (!(*all[i].f = dlsym(lt.library, all[i].name))) return snprintf(why, sizeof why, "the library has no %s", all[i].name), 0;
-  return 1;
-}
-
-size_t ringo_lt_open(const char *path) {
-  const char *names[] = {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so.11", "libcublasLt.so"};
-  int n = 4;
-  if (*path) names[0] = path, n = 1;
-  if (lt.found) return lt.found;
-  for (int i = 0; i < n && !lt.library; i++) lt.library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-  if (!lt.library) return snprintf(why, sizeof why, "%s", dlerror()), 0;
-  return bind() ? lt.found = lt.version() : 0;
+    if (!(*all[i].f = dlsym(library, all[i].name))) return snprintf(why, sizeof why, "the library has no %s", all[i].name), 0;
+  return lt.version();
 }
 
 const char *ringo_lt_why(void) { return why; }

@@ -30,8 +30,8 @@ typedef struct {
 
 typedef struct ringo_plan ringo_plan;
 
-// ringo_lt_open loads the library, path or else the usual names, and returns its version, 0 where there is none.
-size_t ringo_lt_open(const char *path);
+// ringo_lt_bind takes the functions of a library that was loaded and returns its version, 0 where one is missing.
+size_t ringo_lt_bind(void *library);
 const char *ringo_lt_why(void);
 
 // ringo_lt_handle makes a handle for the device of the current context, NULL where the library refuses; one serves one

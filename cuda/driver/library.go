@@ -4,36 +4,52 @@ package driver
 
 // #include <dlfcn.h>
 // #include <stdlib.h>
-// static int ringo_version(void *f, int by_pointer) {
-//   int v = 0;
-//   if (!by_pointer) return (int)((size_t (*)(void))f)();
-//   return ((int (*)(int *))f)(&v) ? 0 : v;
-// }
+// static size_t ringo_version(void *f) { return ((size_t (*)(void))f)(); }
 import "C"
 
-import "unsafe"
+import (
+	"errors"
+	"os"
+	"unsafe"
+)
 
-// LibraryVersion opens the first of some shared libraries that is there and asks a function for its version, which it
-// returns (byPointer) through an int pointer or as its result. False where there is no such library.
-func LibraryVersion(symbol string, byPointer bool, names ...string) (int, bool) {
-	sym := C.CString(symbol)
-	defer C.free(unsafe.Pointer(sym))
-	for _, n := range names {
-		name := C.CString(n)
-		lib := C.dlopen(name, C.RTLD_LAZY|C.RTLD_LOCAL)
+// Library is a shared library of this process.
+type Library struct {
+	Handle unsafe.Pointer // dlopen's
+	Path   string         // the file, or the name by which the loader found it
+}
+
+// OpenLibrary loads the first of some libraries that is there. A bare name, such as libnccl.so.2, is asked of the loader first
+// (LD_LIBRARY_PATH and its cache), then looked for in Folders; a path is that file or nothing.
+func OpenLibrary(names ...string) (Library, error) {
+	var why error
+	for _, path := range candidates(names, Folders()) {
+		name := C.CString(path)
+		handle := C.dlopen(name, C.RTLD_NOW|C.RTLD_LOCAL)
 		C.free(unsafe.Pointer(name))
-		if lib == nil {
-			continue
+		if handle != nil {
+			return Library{handle, path}, nil
 		}
-		f := C.dlsym(lib, sym)
-		if f == nil {
-			return 0, false
+		// A file that is there and does not load says more than a name that is not found.
+		if err := errors.New(C.GoString(C.dlerror())); why == nil || exists(path) {
+			why = err
 		}
-		how := C.int(0)
-		if byPointer {
-			how = 1
-		}
-		return int(C.ringo_version(f, how)), true
 	}
-	return 0, false
+	return Library{}, why
+}
+
+// Version asks a function of the library, which takes nothing and returns a size_t; false where there is no such function.
+func (l Library) Version(function string) (int, bool) {
+	name := C.CString(function)
+	defer C.free(unsafe.Pointer(name))
+	f := C.dlsym(l.Handle, name)
+	if f == nil {
+		return 0, false
+	}
+	return int(C.ringo_version(f)), true
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }

@@ -34,8 +34,9 @@ static int missing(void) { return NOT_FOUND; } // the driver is older than the f
 
 int ringo_cuda_open(const char *path) {
   if (library) return 0;
-  const char *candidates[] = {"libcuda.so.1", "libcuda.so"};
-  int n = 2;
+  // The last is where containers have it whose image does not tell the loader.
+  const char *candidates[] = {"libcuda.so.1", "libcuda.so", "/usr/local/nvidia/lib64/libcuda.so.1"};
+  int n = 3;
   if (*path) candidates[0] = path, n = 1;
   void *lib = NULL;
   why[0] = 0;

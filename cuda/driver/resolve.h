@@ -2,7 +2,7 @@
 #ifndef RINGO_CUDA_RESOLVE_H
 #define RINGO_CUDA_RESOLVE_H
 
-// ringo_cuda_open loads the driver library and calls its cuInit. An empty path means libcuda.so.1, then libcuda.so.
+// ringo_cuda_open loads the driver library and calls its cuInit. An empty path means the usual names.
 // It returns the driver's result, 100 (no device) where no library loads; the reason is in ringo_cuda_why.
 int ringo_cuda_open(const char *path);
 

@@ -16,8 +16,6 @@ typedef struct {
 enum { MAGIC = 0xcafebeef, FIRST = 21400, UNDEFINED = INT_MIN, SUM = 0 };
 
 static struct {
-  void *library;
-  int version;
   int (*get_version)(int *);
   int (*new_id)(ringo_nccl_id *);
   int (*init)(void **, int, ringo_nccl_id, int, config *); // the id goes by value
@@ -29,7 +27,7 @@ static struct {
 } nccl;
 static char why[512];
 
-static int bind(void) {
+int ringo_nccl_bind(void *library) {
   const struct { void **f; const char *name; } all[] = {
       {(void **)&nccl.get_version, "ncclGetVersion"}, {(void **)&nccl.new_id, "ncclGetUniqueId"},
       {(void **)&nccl.init, "ncclCommInitRankConfig"}, {(void **)&nccl.async_error, "ncclCommGetAsyncError"},
@@ -38,26 +36,13 @@ static int bind(void) {
       {(void **)&nccl.error_string, "ncclGetErrorString"},
   };
   for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-    if (!(*all[i].f = dlsym(nccl.library, all[i].name)))
+    if (!(*all[i].f = dlsym(library, all[i].name)))
       return snprintf(why, sizeof why, "the library has no %s: NCCL 2.14 or newer is needed", all[i].name), 0;
-  *(void **)&nccl.last_error = dlsym(nccl.library, "ncclGetLastError");
+  *(void **)&nccl.last_error = dlsym(library, "ncclGetLastError");
   int v = 0, rc = nccl.get_version(&v);
   if (rc) return snprintf(why, sizeof why, "ncclGetVersion failed with result %d", rc), 0;
   if (v < FIRST) return snprintf(why, sizeof why, "the library's version code is %d: NCCL 2.14 (%d) or newer is needed", v, FIRST), 0;
   return v;
-}
-
-int ringo_nccl_open(const char *path) {
-  const char *names[] = {"libnccl.so.2", "libnccl.so"};
-  int n = 2;
-  if (*path) names[0] = path, n = 1;
-  if (nccl.version) return nccl.version;
-  why[0] = 0;
-  for (int i = 0; i < n && !nccl.library; i++) {
-    nccl.library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-    if (!nccl.library && !why[0]) snprintf(why, sizeof why, "%s", dlerror());
-  }
-  return nccl.library ? nccl.version = bind() : 0;
 }
 
 const char *ringo_nccl_why(void) { return why; }

@@ -18,35 +18,54 @@ import (
 
 	"gorgonia.org/cu"
 
-	_ "ringo/cuda/driver" // binds the driver's functions
+	"ringo/cuda/driver"
 	"ringo/runtime/tensor"
 )
 
 // EnvLibrary names another file than libnccl.so.2.
 const EnvLibrary = "RINGO_NCCL_LIBRARY"
 
-var library struct {
-	sync.Mutex
-	path string
-	open bool
+// Library is what was loaded: its file, and its version code, such as 22304 for 2.23.4.
+type Library struct {
+	Path    string
+	Version int
 }
 
-// Open loads the library and returns its version code, such as 22304 for 2.23.4. "" means the usual names; a process has one
-// library, so a later call with another path is an error.
-func Open(path string) (int, error) {
+// String is the version and the file, as people read them.
+func (l Library) String() string {
+	return fmt.Sprintf("%d.%d.%d (%s)", l.Version/10000, l.Version/100%100, l.Version%100, l.Path)
+}
+
+var library struct {
+	sync.Mutex
+	asked string
+	found Library
+}
+
+// Open loads the library: "" means the usual names. A process has one, so a later call with another path is an error.
+func Open(path string) (Library, error) {
 	library.Lock()
 	defer library.Unlock()
-	if library.open && path != library.path {
-		return 0, fmt.Errorf("no NCCL at %q: this process already uses %q", path, library.path)
+	if library.found.Version != 0 {
+		if path != library.asked {
+			return Library{}, fmt.Errorf("no NCCL at %q: this process already uses %q", path, library.asked)
+		}
+		return library.found, nil
 	}
-	p := C.CString(path)
-	defer C.free(unsafe.Pointer(p))
-	v := C.ringo_nccl_open(p)
+	names := []string{"libnccl.so.2", "libnccl.so"}
+	if path != "" {
+		names = []string{path}
+	}
+	l, err := driver.OpenLibrary(names...)
+	if err != nil {
+		return Library{}, fmt.Errorf("no NCCL: %w", err)
+	}
+	v := C.ringo_nccl_bind(l.Handle)
 	if v == 0 {
-		return 0, fmt.Errorf("no NCCL: %s", C.GoString(C.ringo_nccl_why()))
+		return Library{}, fmt.Errorf("no NCCL: %s: %s", l.Path, C.GoString(C.ringo_nccl_why()))
 	}
-	library.path, library.open = path, true
-	return int(v), nil
+	library.asked, library.found = path, Library{l.Path, int(v)}
+	return library.found, nil
 }
 
 // ID is what one process makes and all that meet in one communicator know: an address, and a secret number. It serves once.

@@ -11,8 +11,8 @@ enum { RINGO_NCCL_F32 = 7, RINGO_NCCL_BF16 = 9 };                 // ncclDataTyp
 
 typedef struct { char bytes[128]; } ringo_nccl_id; // ncclUniqueId
 
-// ringo_nccl_open loads the library, path or else the usual names, and returns its version, 0 where there is none.
-int ringo_nccl_open(const char *path);
+// ringo_nccl_bind takes the functions of a library that was loaded and returns its version, 0 where one is missing.
+int ringo_nccl_bind(void *library);
 const char *ringo_nccl_why(void);
 
 int ringo_nccl_new_id(ringo_nccl_id *id);
