@@ -15,11 +15,12 @@ import (
 // them, in the environment that is active (VIRTUAL_ENV, CONDA_PREFIX), of the python3 that PATH finds, of this user, of the system.
 func Folders() []string {
 	var out []string
+	seen := map[string]bool{} // lib64 is often a link to lib
 	add := func(pattern string) {
 		found, _ := filepath.Glob(pattern) // its only error is a malformed pattern
 		for _, dir := range found {
-			if !slices.Contains(out, dir) {
-				out = append(out, dir)
+			if real, err := filepath.EvalSymlinks(dir); err == nil && !seen[real] {
+				out, seen[real] = append(out, dir), true
 			}
 		}
 	}
