@@ -91,4 +91,16 @@ fi
 echo "the script for GPU machines, on the software device"
 DEVICE=soft SECONDS_PER_JOB=1 scripts/gpu-check.sh -o "$runs/report.md" machine smoke kernels >"$runs/gpu-check.log" || { cat "$runs/gpu-check.log" >&2; exit 1; }
 grep -q 'attention_grad' "$runs/report.md"
+echo "a check that fails there fails the script, behind a pipe too"
+mkdir "$runs/bin"
+printf '#!/bin/sh\necho "ERROR SUMMARY: 1 error"\nexit 1\n' >"$runs/bin/compute-sanitizer"
+chmod +x "$runs/bin/compute-sanitizer"
+for stage in golden sanitizer; do # without its library, no test passes on the software device
+  if PATH=$runs/bin:$PATH RINGO_SOFT_LIBRARY=/none DEVICE=soft scripts/gpu-check.sh -o "$runs/wrong.md" $stage >"$runs/wrong.log" 2>&1 || ! grep -q 'failed with code 1' "$runs/wrong.md"; then
+    cat "$runs/wrong.log" >&2
+    echo "gpu-check.sh $stage does not see that its check failed" >&2
+    exit 1
+  fi
+  rm -r "$runs/wrong.md" "$runs/wrong.md.parts"
+done
 echo "cuda: ok"
