@@ -35,13 +35,13 @@ type meter struct {
 // Run trains to the end, until ctx is cancelled (the step is finished and a checkpoint saved), or until
 // early stopping. Events go to the log as they happen. As a worker of a job it goes through the views: what a failing
 // peer cuts off is done again in the next view.
-func (t *Trainer) Run(ctx context.Context) (Result, error) {
+func (t *Trainer) Run(ctx context.Context) (r Result, err error) {
+	defer func() { err = t.settled(err) }()
 	if t.crew == nil {
 		return t.run(ctx)
 	}
-	err := t.regroup(ctx, nil)
+	err = t.regroup(ctx, nil)
 	for err == nil {
-		var r Result
 		if r, err = t.run(ctx); err == nil {
 			return r, nil
 		}
@@ -65,6 +65,9 @@ func (t *Trainer) run(ctx context.Context) (Result, error) {
 	m := meter{last: t.o.Now()}
 	event := &metrics.Step{}
 	for {
+		if err := t.saved(false); err != nil {
+			return Result{}, err
+		}
 		stop, err := t.pauses(&m)
 		switch {
 		case err != nil:
@@ -179,7 +182,7 @@ func (t *Trainer) pauses(m *meter) (stop bool, err error) {
 	}
 	due := c.SaveEvery > 0 && t.step%c.SaveEvery == 0 || t.isBest()
 	if due && !stop && t.saves() {
-		if _, err := t.save(); err != nil {
+		if err := t.saveBehind(); err != nil {
 			return false, err
 		}
 	}
@@ -217,14 +220,6 @@ func (t *Trainer) evaluate() (Score, error) {
 		t.state.BadEvals++
 	}
 	return s, t.emit(&metrics.Eval{Step: t.step, ValLoss: s.Loss, Accuracy: s.Accuracy, Perplexity: s.Perplexity, Best: best})
-}
-
-func (t *Trainer) save() (*checkpoint.Checkpoint, error) {
-	c, err := t.Save()
-	if err != nil {
-		return nil, err
-	}
-	return c, t.emit(&metrics.Checkpoint{Step: c.Step, Path: c.Dir})
 }
 
 // finish ends a run: a last evaluation unless it was interrupted, and a checkpoint.
@@ -268,6 +263,7 @@ func (t *Trainer) explain(err error) error {
 	if t.saver == nil || errors.As(err, &l) {
 		return err
 	}
+	err = t.settled(err)
 	if c, openErr := checkpoint.Open(t.saver.Dir); openErr == nil {
 		return fmt.Errorf("%w; the last checkpoint is %s", err, c.Dir)
 	}

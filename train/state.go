@@ -2,14 +2,10 @@ package train
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"ringo/data"
-	"ringo/export/safetensors"
-	"ringo/internal/files"
 	"ringo/models"
 	"ringo/train/checkpoint"
 	"ringo/train/config"
@@ -54,50 +50,6 @@ func newState(cfg *config.Config, t *Trainer) State {
 		s.Tokenizer = &spec
 	}
 	return s
-}
-
-// Save writes a checkpoint of the run as it stands. Workers of a job take turns: one that was counted out may not
-// know it yet.
-func (t *Trainer) Save() (c *checkpoint.Checkpoint, err error) {
-	if t.saver == nil {
-		return nil, errors.New("train: a run without a folder keeps no checkpoints")
-	}
-	if t.crew == nil {
-		return t.write()
-	}
-	return c, t.saver.Exclusive(func() error { c, err = t.write(); return err })
-}
-
-func (t *Trainer) write() (*checkpoint.Checkpoint, error) {
-	text, err := t.Resolved()
-	if err != nil {
-		return nil, err
-	}
-	s := t.state
-	s.Step, s.Config = t.step, string(text)
-	s.WallS += t.o.Now().Sub(t.begin).Seconds()
-	raw, err := json.MarshalIndent(s, "", "  ")
-	if err != nil {
-		return nil, err
-	}
-	meta := map[string]string{"format": "pt"} // what transformers and others look for
-	w := weightsOf(t.store, t.Model, t.prog.Graph, t.averaged())
-	c, err := t.saver.Save(t.step, []files.Part{
-		{Name: modelFile, Write: func(dst io.Writer) error { return safetensors.Write(dst, meta, w.items()) }},
-		{Name: optimizerFile, Write: func(dst io.Writer) error {
-			return safetensors.Write(dst, nil, optimizerItems(t.store, optimizerTensors(t.prog, t.averaged())))
-		}},
-		{Name: stateFile, Write: func(dst io.Writer) error { _, err := dst.Write(append(raw, '\n')); return err }},
-	})
-	if err == nil && t.isBest() {
-		err = t.saver.Best(t.step)
-	}
-	return c, err
-}
-
-// isBest reports whether the run keeps its best checkpoint, as early stopping does, and that of this step is it.
-func (t *Trainer) isBest() bool {
-	return t.cfg.Train.EarlyStop > 0 && t.state.BestStep == t.step && t.step > 0
 }
 
 // openState verifies a checkpoint and reads its state.json.

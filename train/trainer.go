@@ -62,6 +62,8 @@ type Trainer struct {
 	onReady func(b plan.Bucket) error // ready, bound once
 	rng     []byte                    // I64 (3): seed, step, lane; nil where the model draws nothing
 	saver   *checkpoint.Store
+	behind  *saving     // the checkpoint on its way to the disk; nil for none
+	copies  [2]inMemory // what its files of tensors hold
 
 	crew      *crew   // the run's part in a job; nil alone
 	unread    *source // the tensors of the state are still there, to be read by all workers together; else nil

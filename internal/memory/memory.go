@@ -11,3 +11,7 @@ func Settle() {
 	debug.FreeOSMemory()
 	releaseProgram()
 }
+
+// Available is how many bytes this process can still take before the system is short of memory, as far as that is known: of the
+// machine, and of the control groups that the process is in.
+func Available() (bytes int64, known bool) { return available() }
