@@ -37,6 +37,7 @@ func deviceCases(s trainShape, dt tensor.DType) []kernelCase {
 		{"fc + gelu", "matmul", gelu, []graph.Type{of(n, c), of(c, 4*c), of(4 * c)}},
 		{"fc dx · gelu'", "matmul", graph.MatMul{TransB: true, ActGrad: "gelu_tanh"}, []graph.Type{of(n, c), of(4*c, c), of(n, 4*c)}},
 		{"logits", "matmul", graph.MatMul{TransB: true}, []graph.Type{of(n, c), of(s.vocab, c)}},
+		{"logits dw, a chunk's", "matmul", graph.MatMul{TransA: true, Term: true, Residual: true}, []graph.Type{of(n, s.vocab), of(n, c), f32(s.vocab, c)}},
 		{"attention", "attention", att, []graph.Type{of(s.batch, s.time, 3*c)}},
 		{"attention_grad", "attention_grad", att, []graph.Type{of(s.batch, s.time, c), of(s.batch, s.time, 3*c), of(s.batch, s.time, c), f32(s.batch, s.heads, s.time)}},
 		{"layernorm", "layernorm", norm, []graph.Type{of(n, c), f32(c), f32(c)}},

@@ -105,9 +105,10 @@ func (b *Backend) Close() error {
 
 // Tune keeps activations in what products round to, as a GPU's memory and its bandwidth are what limits a step, and leaves out what
 // cuBLASLt does better: gelu's gradient belongs to its products, from gelu's input. Products want rows of logits on 16 bytes
-// and add up a factor's rows as they go.
+// and add up a factor's rows as they go; with 16,384 rows of logits, 1.5 GiB for 50,257 words, they are as fast as with more.
 func (b *Backend) Tune(o *plan.Options) {
 	o.PadClasses, o.BiasInProduct, o.HalfGradients = true, true, true
+	o.ClassifierBytes = 3 << 29
 	o.Storage, o.Disable = o.Precision, slices.Concat(o.Disable, []string{"keep-slope"})
 }
 

@@ -34,13 +34,13 @@ func (c *compiling) view(r plan.Ref) kernels.DeviceView {
 	b := c.p.Buffers[r.Buf]
 	if b.Region == plan.Persist {
 		if v, ok := c.store.byName[b.Name]; ok && int64(v.Bytes()) == b.Bytes {
-			return kernels.DeviceView{Type: r.Type, Ptr: v.Ptr}
+			return kernels.DeviceView{Type: r.Type, Ptr: v.Ptr + uint64(r.Offset)}
 		}
 	}
 	if c.apart != nil && b.Region != plan.Persist {
-		return kernels.DeviceView{Type: r.Type, Ptr: c.apart[r.Buf]}
+		return kernels.DeviceView{Type: r.Type, Ptr: c.apart[r.Buf] + uint64(r.Offset)}
 	}
-	return kernels.DeviceView{Type: r.Type, Ptr: c.base[b.Region] + uint64(b.Offset)}
+	return kernels.DeviceView{Type: r.Type, Ptr: c.base[b.Region] + uint64(b.Offset+r.Offset)}
 }
 
 // bind describes every instruction to the binder and returns where each one's commands start, and its outputs.

@@ -49,6 +49,7 @@ func TestSuiteWithTheLibrary(t *testing.T) {
 func TestGoldenWithTheLibrary(t *testing.T) {
 	t.Parallel()
 	withLibrary(t, "^TestGolden$/_gpt$")
+	withLibrary(t, "^TestClassifierInChunks$/bf16")
 }
 
 func TestProductsChild(t *testing.T) {

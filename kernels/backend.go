@@ -200,18 +200,19 @@ func (e *exec) bind(reference bool) error {
 // view resolves a reference. A constant is read where it lies: its part of the arena is never touched. A persistent
 // tensor that another program brought is found by name.
 func (e *exec) view(r plan.Ref) View {
+	n := int64(r.Type.Bytes())
+	part := func(of []byte, at int64) View { return View{r.Type, of[at+r.Offset:][:n:n]} }
 	if t := e.p.Consts[r.Buf]; t != nil {
-		return View{r.Type, t.Bytes()}
+		return part(t.Bytes(), 0)
 	}
 	b := e.p.Buffers[r.Buf]
 	if b.Region == plan.Persist {
 		base, ok := e.store.byName[b.Name]
 		if ok && int64(len(base.Bytes)) == b.Bytes {
-			return View{r.Type, base.Bytes}
+			return part(base.Bytes, 0)
 		}
 	}
-	n := int64(r.Type.Bytes())
-	return View{r.Type, e.mem[b.Region][b.Offset : b.Offset+n : b.Offset+n]}
+	return part(e.mem[b.Region], b.Offset)
 }
 
 // constants keeps a program's constants from moving: kernels hold pointers to them.

@@ -123,7 +123,7 @@ func deviceConvDw(c *DeviceCall) error {
 func pointwise(t tensor.DType, w, x, y DeviceView, m, pixels, k, images int32) deviceProduct {
 	batch := broadcastArgs{N: int64(images), Axes: 1, Dims: [broadcastAxes]int32{images}}
 	batch.Strides[1][0] = int64(k) * int64(pixels)
-	return deviceProduct{dtype: t, args: matmulArgs{A: w.Ptr, B: x.Ptr, M: m, N: pixels, K: k, Batch: batch,
+	return deviceProduct{dtype: t, out: t, args: matmulArgs{A: w.Ptr, B: x.Ptr, M: m, N: pixels, K: k, Batch: batch,
 		End: epilogueArgs{Y: y.Ptr, Alpha: 1}}}
 }
 

@@ -11,7 +11,7 @@ func deviceLinearGrad(c *DeviceCall) error {
 		return c.Uncovered()
 	}
 	k, m, n := x.Shape[0], x.Shape[1], dy.Shape[1]
-	p := deviceProduct{dtype: dw.DType, transA: true, args: matmulArgs{A: x.Ptr, B: dy.Ptr, M: int32(m), N: int32(n), K: int32(k),
+	p := deviceProduct{dtype: dw.DType, out: dw.DType, transA: true, args: matmulArgs{A: x.Ptr, B: dy.Ptr, M: int32(m), N: int32(n), K: int32(k),
 		End: epilogueArgs{Y: dw.Ptr, Alpha: 1, Beta: 1}, Batch: broadcastArgs{N: 1, Axes: 1, Dims: [broadcastAxes]int32{1}}}}
 	if k > 0 && m > 0 && n > 0 {
 		g := p.gemm(c)

@@ -22,12 +22,13 @@ typedef struct {
 #define RG_SELF "loss.c"
 #include "rg_multi.h"
 
-static int counts(const rg_loss *a, long r) { return !(a->has_ignore && a->targets[r] == a->ignore); }
+static int counts(const rg_loss *a, long target) { return !(a->has_ignore && target == a->ignore); }
 
 static loss_job prepare(const rg_loss *a, float dloss, long *count) {
   *count = 0;
-  for (long r = 0; r < a->rows; r++) *count += counts(a, r);
+  for (long r = 0; r < a->total; r++) *count += counts(a, a->targets[r]);
   loss_job j = {*a, rg_scratch(4, (size_t)a->rows * sizeof(double)), dloss / (float)*count, rg_max(1, rg_min(STEP_ROWS, STEP / a->v)), BLOCK};
+  j.a.targets += a->first;
   while (j.block * MAX_BLOCKS < a->v) j.block *= 2;
   return j;
 }
@@ -35,7 +36,7 @@ static loss_job prepare(const rg_loss *a, float dloss, long *count) {
 static void mean_loss(const loss_job *j, long count) {
   double sum = 0;
   for (long r = 0; r < j->a.rows; r++)
-    if (counts(&j->a, r)) sum += j->row_loss[r];
+    if (counts(&j->a, j->a.targets[r])) sum += j->row_loss[r];
   *j->a.loss = (float)(sum / (double)count);
 }
 

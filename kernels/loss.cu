@@ -9,10 +9,11 @@
 #define LOSS_THREADS 1024
 #define LOG2_E 1.4426950408889634f
 
-// Rows are pitch long and have cols classes; what is behind them is filler. smoothing mixes the target with the uniform
+// Rows are pitch long and have cols classes; what is behind them is filler. They are rows first, first+1, … of those that targets
+// has, over all of which the mean goes. smoothing mixes the target with the uniform
 // distribution; has_ignore says that `ignore` is a target to leave out.
 struct LossArgs {
-  int cols, pitch, ignore, has_ignore;
+  int cols, pitch, first, ignore, has_ignore;
   float smoothing;
 };
 
@@ -98,7 +99,7 @@ DEVICE void loss_row(const T *x, const I *targets, const int *count, float *loss
     LogSum l = log_sum_row(row, a.cols, scratch);
     log_sum = l.max == -INFINITY ? l.max : l.max + logf(l.sum);
   }
-  I t = targets[n];
+  I t = targets[a.first + n];
   bool out = is_ignored(t, a), inside = t >= 0 && t < a.cols;
   float mean = 0.f;
   if (a.smoothing > 0.f) {
@@ -120,12 +121,12 @@ DEVICE void loss_row(const T *x, const I *targets, const int *count, float *loss
 template <class T, class I>
 DEVICE void loss_grad_row(const float *dloss, const T *x, const I *targets, const float *lse, const int *count, T *dx, LossArgs a) {
   int64_t n = blockIdx.x, at = n * a.pitch;
-  LogitGrad<I> grad(targets[n], a, *dloss / *count, lse[n]);
+  LogitGrad<I> grad(targets[a.first + n], a, *dloss / *count, lse[n]);
   each_in_row(x + at, dx + at, a.cols, grad);
   clear_filler(dx + at, a);
 }
 
-// One block: the mean of the rows' losses, added in a fixed order. No row gives NaN.
+// One block: the sum of the rows' losses, added in a fixed order, by the number of all rows that count. None gives NaN.
 KERNEL(loss_mean, LOSS_THREADS, (const float *losses, const int *count, float *loss, int rows)) {
   __shared__ double part[LOSS_THREADS];
   double s = 0;

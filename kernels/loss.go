@@ -32,18 +32,28 @@ func ignored(a graph.CrossEntropy, target float64) bool {
 	return a.HasIgnore && int(target) == a.Ignore
 }
 
-// refCrossEntropy returns the mean of lse − (1−s)·logits[target] − s·mean(logits) over the rows that are not ignored,
-// and lse of every row.
+// counted returns how many targets are not ignored, and the targets of logits of some rows.
+func counted(a graph.CrossEntropy, targets []float64, rows int) (count int, own []float64) {
+	for _, t := range targets {
+		if !ignored(a, t) {
+			count++
+		}
+	}
+	return count, targets[a.First:][:rows]
+}
+
+// refCrossEntropy returns the sum of lse − (1−s)·logits[target] − s·mean(logits) over the rows that are not ignored, by the number of
+// all that are not, and lse of every row.
 func refCrossEntropy(a graph.CrossEntropy, logits View, targets []float64) (loss float64, lse []float64) {
 	x, columns := logits.Load(), logits.Shape[1]
-	count, v := 0, a.Of(columns)
-	for n, t := range targets {
+	v := a.Of(columns)
+	count, own := counted(a, targets, logits.Shape[0])
+	for n, t := range own {
 		row := x[n*columns:][:v]
 		lse = append(lse, logSumExp(row))
 		if ignored(a, t) {
 			continue
 		}
-		count++
 		if t < 0 || int(t) >= v {
 			loss = math.NaN()
 			continue
@@ -61,14 +71,10 @@ func refCrossEntropy(a graph.CrossEntropy, logits View, targets []float64) (loss
 // refCrossEntropyGrad returns dloss/count·(e^(logits−lse) − (1−s)·onehot − s/V), 0 for ignored rows.
 func refCrossEntropyGrad(a graph.CrossEntropy, dloss float64, logits View, targets, lse []float64) []float64 {
 	x, columns := logits.Load(), logits.Shape[1]
-	count, v := 0, a.Of(columns)
-	for _, t := range targets {
-		if !ignored(a, t) {
-			count++
-		}
-	}
+	v := a.Of(columns)
+	count, own := counted(a, targets, logits.Shape[0])
 	scale := dloss / float64(count)
-	for n, t := range targets {
+	for n, t := range own {
 		row := x[n*columns:][:v]
 		clear(x[n*columns+v : (n+1)*columns])
 		inside := t >= 0 && int(t) < v

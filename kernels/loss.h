@@ -4,8 +4,9 @@
 
 typedef struct {
   const float *logits;    // (rows, v)
-  const int32_t *targets; // (rows)
+  const int32_t *targets; // (total)
   long rows, v;
+  long first, total; // the rows are first, first+1, … of total, over which the mean goes
   float smoothing;
   int64_t ignore;
   int has_ignore;

@@ -18,7 +18,7 @@ func newLoss(c *Call, logits, targets View) *C.rg_loss {
 	}
 	l := &C.rg_loss{
 		logits: f32(logits), targets: (*C.int32_t)(targets.Ptr()),
-		rows: C.long(logits.Shape[0]), v: C.long(logits.Shape[1]),
+		rows: C.long(logits.Shape[0]), v: C.long(logits.Shape[1]), first: C.long(a.First), total: C.long(targets.Shape[0]),
 		smoothing: C.float(a.Smoothing), ignore: C.int64_t(a.Ignore), seed: C.float(a.Seed),
 	}
 	if a.HasIgnore {

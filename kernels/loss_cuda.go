@@ -11,8 +11,8 @@ const lossThreads = 1024 // LOSS_THREADS of loss.cu
 
 // lossArgs is LossArgs of loss.cu.
 type lossArgs struct {
-	Cols, Pitch, Ignore, HasIgnore int32
-	Smoothing                      float32
+	Cols, Pitch, First, Ignore, HasIgnore int32
+	Smoothing                             float32
 }
 
 func init() {
@@ -31,12 +31,12 @@ func lossCall(c *DeviceCall, logits, targets DeviceView) (kinds string, a lossAr
 		return "", a, 0, c.Uncovered()
 	}
 	e := c.Attrs.(graph.CrossEntropy)
-	a = lossArgs{Cols: int32(e.Of(logits.Shape[1])), Pitch: int32(logits.Shape[1]), Ignore: int32(e.Ignore), Smoothing: float32(e.Smoothing)}
+	a = lossArgs{Cols: int32(e.Of(logits.Shape[1])), Pitch: int32(logits.Shape[1]), First: int32(e.First), Ignore: int32(e.Ignore), Smoothing: float32(e.Smoothing)}
 	if e.HasIgnore {
 		a.HasIgnore = 1
 	}
 	count = c.Scratch(4)
-	return s + index, a, count, c.Launch("loss_count"+index, Grid(1), Block(lossThreads), 0, targets, count, int32(logits.Shape[0]), a)
+	return s + index, a, count, c.Launch("loss_count"+index, Grid(1), Block(lossThreads), 0, targets, count, int32(targets.Shape[0]), a)
 }
 
 // lossBlock is the block for a row of logits: a pack per thread at least.

@@ -32,7 +32,8 @@ template <bool trans_a, bool trans_b> DEVICE void matmul_ffma(const MatMulArgs &
     for (int h = 0; h < 2; h++) store_sums<float, 4>(p, t, c.acc[i] + 4 * h, t.row + c.row(i), t.col + c.col(h));
 }
 
-template <class T, class LoadA, class LoadB> DEVICE void matmul_mma(const MatMulArgs &p) {
+// T is the type of the factors, Y that of the result.
+template <class T, class Y, class LoadA, class LoadB> DEVICE void matmul_mma(const MatMulArgs &p) {
   const int MT = 4, ahead = MMA_STAGES - 1;
   typedef MmaTile<MT> Tile;
   typedef typename LoadA::Panel PanelA;
@@ -77,7 +78,7 @@ template <class T, class LoadA, class LoadB> DEVICE void matmul_mma(const MatMul
     int r = i / (GEMM_BN / 8), col = i % (GEMM_BN / 8) * 8;
     float v[8];
     load8(v, tile + Tile::at(r, col));
-    store_sums<T, 8>(p, t, v, t.row + r, t.col + col);
+    store_sums<Y, 8>(p, t, v, t.row + r, t.col + col);
   }
 }
 
@@ -125,19 +126,25 @@ template <class T> DEVICE void matmul_end(const T *x, const Epilogue &e, int64_t
 #define MATMUL(suffix, trans_a, trans_b)                                                                   \
   KERNEL(matmul_f32_##suffix, GEMM_THREADS, (MatMulArgs p)) { matmul_ffma<trans_a, trans_b>(p); }          \
   KERNEL(matmul_bf16_##suffix, GEMM_THREADS, (MatMulArgs p)) {                                             \
-    matmul_mma<bf16, AsyncLoad<128, !trans_a>, AsyncLoad<128, trans_b>>(p);                                \
+    matmul_mma<bf16, bf16, AsyncLoad<128, !trans_a>, AsyncLoad<128, trans_b>>(p);                                \
   }                                                                                                        \
   KERNEL(matmul_ragged_##suffix, GEMM_THREADS, (MatMulArgs p)) { /* bf16, lines not on 16 bytes */         \
-    matmul_mma<bf16, SyncLoad<bf16, 128, !trans_a>, SyncLoad<bf16, 128, trans_b>>(p);                      \
+    matmul_mma<bf16, bf16, SyncLoad<bf16, 128, !trans_a>, SyncLoad<bf16, 128, trans_b>>(p);                      \
   }                                                                                                        \
   KERNEL(matmul_round_##suffix, GEMM_THREADS, (MatMulArgs p)) { /* f32, factors rounded to bf16 */         \
-    matmul_mma<float, SyncLoad<float, 128, !trans_a>, SyncLoad<float, 128, trans_b>>(p);                   \
+    matmul_mma<float, float, SyncLoad<float, 128, !trans_a>, SyncLoad<float, 128, trans_b>>(p);                   \
   }
 
 MATMUL(nn, false, false)
 MATMUL(nt, false, true)
 MATMUL(tn, true, false)
 MATMUL(tt, true, true)
+
+// Terms of a weight's gradient: bf16 factors, f32 sums.
+KERNEL(matmul_term_tn, GEMM_THREADS, (MatMulArgs p)) { matmul_mma<bf16, float, AsyncLoad<128, false>, AsyncLoad<128, false>>(p); }
+KERNEL(matmul_term_ragged_tn, GEMM_THREADS, (MatMulArgs p)) {
+  matmul_mma<bf16, float, SyncLoad<bf16, 128, false>, SyncLoad<bf16, 128, false>>(p);
+}
 
 KERNEL(matmul_sum_f32, 256, (MatMulArgs p)) { matmul_sum<float>(p); }
 KERNEL(matmul_sum_bf16, 256, (MatMulArgs p)) { matmul_sum<bf16>(p); }

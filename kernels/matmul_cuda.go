@@ -36,9 +36,10 @@ type matmulArgs struct {
 // deviceActivation numbers the activations as activation.cuh does.
 var deviceActivation = map[string]int32{"": 0, "relu": 1, "gelu_tanh": 2, "gelu": 3, "silu": 4, "slope": 5}
 
-// deviceProduct is one call of the matrix product kernels: op(A)·op(B) with an epilogue, of one storage type.
+// deviceProduct is one call of the matrix product kernels: op(A)·op(B) with an epilogue. Factors have one storage type, all else has
+// another, which differs where bf16 factors give f32.
 type deviceProduct struct {
-	dtype          tensor.DType
+	dtype, out     tensor.DType
 	transA, transB bool
 	args           matmulArgs
 }
@@ -52,10 +53,12 @@ func deviceMatMul(c *DeviceCall) error {
 	if err != nil {
 		return err
 	}
-	if _, ok := suffix(y.DType); !ok || a.Blocks != [2]int{} { // blocks are the CPU's
+	_, ok := suffix(y.DType)
+	wide := x.DType == tensor.BF16 && y.DType == tensor.F32 && a.Term
+	if !ok || x.DType != w.DType || x.DType != y.DType && !wide || a.Blocks != [2]int{} { // blocks are the CPU's
 		return c.Uncovered()
 	}
-	p := deviceProduct{dtype: y.DType, transA: a.TransA, transB: a.TransB}
+	p := deviceProduct{dtype: x.DType, out: y.DType, transA: a.TransA, transB: a.TransB}
 	p.args = matmulArgs{A: x.Ptr, B: w.Ptr, M: int32(s.M), N: int32(s.N), K: int32(s.K), End: epilogueArgs{
 		Y: y.Ptr, Alpha: 1, Beta: 1, Act: deviceActivation[a.Act], ActGrad: deviceActivation[a.ActGrad]}}
 	rest := c.In[2:]
@@ -70,7 +73,6 @@ func deviceMatMul(c *DeviceCall) error {
 	if a.KeepPre {
 		end.Kept, end.Slope = c.Out[1].Ptr, truth32(a.Slope)
 	}
-	var ok bool
 	if p.args.Batch, ok = matmulBatch(s, shape, x, w); !ok {
 		return c.Uncovered()
 	}
@@ -140,9 +142,10 @@ func (p *deviceProduct) launch(c *DeviceCall) error {
 	if a.M == 0 || a.N == 0 || a.Batch.N == 0 {
 		return nil
 	}
-	packed := func(line int) int32 { return packs(line, 16/p.dtype.Size()) }
+	packed := func(line int, dt tensor.DType) int32 { return packs(line, 16/dt.Size()) }
 	lda, ldb := p.lines()
-	a.LDA, a.LDB, a.PackedA, a.PackedB, a.End.Packed = int64(lda), int64(ldb), packed(lda), packed(ldb), packed(int(a.N))
+	a.LDA, a.LDB, a.PackedA, a.PackedB = int64(lda), int64(ldb), packed(lda, p.dtype), packed(ldb, p.dtype)
+	a.End.Packed = packed(int(a.N), p.out)
 	tiles := ceilDiv(int(a.M), gemmTile) * ceilDiv(int(a.N), gemmTile)
 	splits, stretch := splitK(tiles*int(min(a.Batch.N, gemmTile)), int(a.K))
 	a.Splits, a.Stretch = int32(splits), int32(stretch)
@@ -159,7 +162,7 @@ func (p *deviceProduct) launch(c *DeviceCall) error {
 	if splits == 1 {
 		return nil
 	}
-	s, _ := suffix(p.dtype)
+	s, _ := suffix(p.out)
 	return c.Launch("matmul_sum"+s, c.Strided(a.Batch.N*int64(a.M)*int64(a.N), endThread), Block(endThread), 0, *a)
 }
 
@@ -172,8 +175,12 @@ func (p *deviceProduct) kernel(precision tensor.DType) (string, int) {
 		return "n"
 	}
 	flags := "_" + t(p.transA) + t(p.transB)
-	switch {
-	case p.dtype == tensor.BF16 && p.args.PackedA == 1 && p.args.PackedB == 1:
+	switch packed := p.args.PackedA == 1 && p.args.PackedB == 1; {
+	case p.out != p.dtype && packed:
+		return "matmul_term" + flags, mmaShared
+	case p.out != p.dtype:
+		return "matmul_term_ragged" + flags, mmaShared
+	case p.dtype == tensor.BF16 && packed:
 		return "matmul_bf16" + flags, mmaShared
 	case p.dtype == tensor.BF16:
 		return "matmul_ragged" + flags, mmaShared
@@ -187,7 +194,7 @@ func (p *deviceProduct) kernel(precision tensor.DType) (string, int) {
 func (p *deviceProduct) gemm(c *DeviceCall) Gemm {
 	a, end := &p.args, &p.args.End
 	g := Gemm{M: int(a.M), N: int(a.N), K: int(a.K), TransA: p.transA, TransB: p.transB, A: a.A, B: a.B, C: end.Y, Bias: end.Bias,
-		In: p.dtype, Out: p.dtype, LDC: int(a.N), Batch: int(a.Batch.N), StepA: a.Batch.Strides[0][0], StepB: a.Batch.Strides[1][0],
+		In: p.dtype, Out: p.out, LDC: int(a.N), Batch: int(a.Batch.N), StepA: a.Batch.Strides[0][0], StepB: a.Batch.Strides[1][0],
 		StepC: int64(a.M) * int64(a.N), Alpha: end.Alpha, Round: c.Precision}
 	g.LDA, g.LDB = p.lines()
 	return g
@@ -205,6 +212,9 @@ func libraryProduct(c *DeviceCall, p deviceProduct) (bool, error) {
 	switch {
 	case plain && end.Act == 0 && end.Kept == Null:
 		return c.Queue.Gemm(&g), nil
+	case end.Residual != Null && end.Residual == end.Y: // a sum in place, which no kernel could add afterwards
+		g.Beta = end.Beta
+		return end.Act == 0 && end.Pre == Null && end.Kept == Null && c.Queue.Gemm(&g), nil
 	case end.Residual != Null && end.Act == 0 && end.Pre == Null && end.Kept == Null:
 		g.Add, g.Beta = end.Residual, end.Beta
 		if c.Queue.Gemm(&g) {
@@ -234,7 +244,7 @@ func libraryProduct(c *DeviceCall, p deviceProduct) (bool, error) {
 	if end.Slope == 0 {
 		end.Kept = Null
 	}
-	s, _ := suffix(p.dtype)
+	s, _ := suffix(p.out)
 	count := g.StepC * int64(g.Batch)
 	return true, c.Launch("matmul_end"+s, c.Strided(ceilDiv(count, 2), endThread), Block(endThread), 0, g.C, end, count)
 }

@@ -59,7 +59,7 @@ func orthogonalise(c *DeviceCall, x uint64, rows, cols, steps int) (uint64, erro
 	gram, poly, next := c.Scratch(size), c.Scratch(size), c.Scratch(int64(rows)*int64(cols)*4)
 	multiply := func(a, b, y uint64, transA, transB bool, m, n, k int, end epilogueArgs) error {
 		end.Y = y
-		p := deviceProduct{dtype: tensor.F32, transA: transA, transB: transB, args: matmulArgs{
+		p := deviceProduct{dtype: tensor.F32, out: tensor.F32, transA: transA, transB: transB, args: matmulArgs{
 			A: a, B: b, M: int32(m), N: int32(n), K: int32(k), End: end, Batch: broadcastArgs{N: 1, Axes: 1, Dims: [broadcastAxes]int32{1}}}}
 		return p.run(c)
 	}

@@ -162,7 +162,7 @@ func TestParity(t *testing.T) {
 				if dt == tensor.BF16 {
 					tol = max(tol, 1.0/128) // one rounding of the result to 8 bits, and of an intermediate
 				}
-				places := append([][2]int{{-1, -1}}, op.InPlace...)
+				places := append([][2]int{{-1, -1}}, op.Overwrites(s.Attrs)...)
 				for _, place := range places {
 					one := runCall(t, node, feeds, false, place, 1)
 					if one == nil {

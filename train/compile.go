@@ -39,7 +39,7 @@ func (t *Trainer) compile() error {
 // options is how every program of the run is planned.
 func (t *Trainer) options() plan.Options {
 	p := precision(t.cfg.Train.Precision)
-	return plan.Options{Precision: p, Disable: t.o.Disable}
+	return plan.Options{Precision: p, ClassifierRows: t.cfg.Train.ClassifierRows, Disable: t.o.Disable}
 }
 
 // compile is runtime.Compile for a builder that may fail.

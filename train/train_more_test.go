@@ -134,6 +134,26 @@ optim: {name: sgd, lr: 0.1, momentum: 0.9}
 	// Output: finished 3 <nil> <nil>
 }
 
+// TestClassifierInChunks: GPT's classifier, which is the embedding too, and Llama's own, in chunks of rows, of which the last is shorter,
+// change the losses by rounding at most: clipped in lanes, updated at once, and with what is computed again. 64 rows per lane.
+func TestClassifierInChunks(t *testing.T) {
+	t.Parallel()
+	for _, model := range []string{"gpt", "llama"} {
+		for _, more := range [][]string{{"train.lanes=2"}, {"train.lanes=1", "train.batch=4", "optim.clip=0", "train.recompute=norm"},
+			{"train.lanes=2", "train.precision=bf16", "model.width=64"}} {
+			sets := append([]string{"model.name=" + model, "train.eval_every=2"}, more...)
+			whole := newTrainer(t, gptConfig(t, sets...), Options{})
+			want := steps(t, whole, 6)
+			for _, rows := range []string{"32", "24"} {
+				got := steps(t, newTrainer(t, gptConfig(t, append(sets, "train.classifier_rows="+rows)...), Options{}), 6)
+				for i := range want {
+					require.InEpsilon(t, want[i], got[i], 1e-5, "%s %v, %s rows, step %d", model, more, rows, i)
+				}
+			}
+		}
+	}
+}
+
 // TestRecompute: computing values again changes the losses by rounding at most, dropout included.
 func TestRecompute(t *testing.T) {
 	t.Parallel()

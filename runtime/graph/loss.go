@@ -16,6 +16,9 @@ type CrossEntropy struct {
 	// Classes, where not 0, says that only the first columns of the logits are classes: V above and below. Those behind fill
 	// rows up to a length that a device is fast with; they count in nothing and their gradient is 0.
 	Classes int
+	// First and Total, where Total is not 0, say that the logits are the rows from First on of a matrix of Total rows, one per target:
+	// the loss is what these rows add to the mean over all of them.
+	First, Total int
 	// Seed is d(final)/d(loss), used by "cross_entropy_fused" alone.
 	Seed float64
 }
@@ -28,7 +31,15 @@ func (a CrossEntropy) Of(columns int) int {
 	return columns
 }
 
-// crossEntropyTypes checks logits (N,V) and targets (N), inputs x and x+1, and returns N.
+// Targets returns how many targets there are for logits of some rows.
+func (a CrossEntropy) Targets(rows int) int {
+	if a.Total > 0 {
+		return a.Total
+	}
+	return rows
+}
+
+// crossEntropyTypes checks logits (N,V) and targets (N, or Total), inputs x and x+1, and returns N.
 func crossEntropyTypes(n *Node, x int) (int, error) {
 	l, t := n.In[x], n.In[x+1]
 	a := attrs[CrossEntropy](n)
@@ -41,8 +52,12 @@ func crossEntropyTypes(n *Node, x int) (int, error) {
 	if a.Classes < 0 || a.Classes > l.Shape[1] {
 		return 0, fmt.Errorf("%d classes in logits %v, expected 1 to %d, or 0 for all", a.Classes, l.Shape, l.Shape[1])
 	}
-	if (t.DType != tensor.I32 && t.DType != tensor.I64) || len(t.Shape) != 1 || t.Shape[0] != l.Shape[0] {
-		return 0, fmt.Errorf("targets are %v, expected i32(%d), one class per row of logits %v", t.Type, l.Shape[0], l.Shape)
+	rows := a.Targets(l.Shape[0])
+	if a.First < 0 || a.First+l.Shape[0] > rows {
+		return 0, fmt.Errorf("logits %v are rows from %d on of %d, expected no more than there are", l.Shape, a.First, rows)
+	}
+	if (t.DType != tensor.I32 && t.DType != tensor.I64) || len(t.Shape) != 1 || t.Shape[0] != rows {
+		return 0, fmt.Errorf("targets are %v, expected i32(%d), one class per row of logits %v", t.Type, rows, l.Shape)
 	}
 	return l.Shape[0], nil
 }
@@ -74,12 +89,17 @@ func init() {
 	smooth := CrossEntropy{Smoothing: 0.1, Seed: 0.5}
 	ignore := CrossEntropy{Smoothing: 0.2, Ignore: 1, HasIgnore: true, Seed: 0.25}
 	filled := func(classes int) CrossEntropy { return CrossEntropy{Smoothing: 0.1, Classes: classes, Seed: 1} }
+	part := func(first int, a CrossEntropy) CrossEntropy {
+		a.First, a.Total = first, 40
+		return a
+	}
 	var fwd, bwd []Sample
 	for _, c := range []struct {
 		n, v int
 		a    CrossEntropy
-	}{{17, 3, plain}, {5, 65, plain}, {3, 1025, plain}, {9, 17, smooth}, {33, 4, ignore}, {2, 1, plain}, {7, 24, filled(19)}, {3, 1088, filled(1027)}} {
-		logits, targets := InRange(-4, 4, c.n, c.v), InIndex(c.a.Of(c.v), c.n)
+	}{{17, 3, plain}, {5, 65, plain}, {3, 1025, plain}, {9, 17, smooth}, {33, 4, ignore}, {2, 1, plain}, {7, 24, filled(19)}, {3, 1088, filled(1027)},
+		{16, 65, part(0, plain)}, {9, 24, part(31, filled(19))}, {21, 4, part(8, ignore)}} {
+		logits, targets := InRange(-4, 4, c.n, c.v), InIndex(c.a.Of(c.v), c.a.Targets(c.n))
 		fwd = append(fwd, Sample{In: []SampleIn{logits, targets}, Attrs: c.a})
 		bwd = append(bwd, Sample{In: []SampleIn{InRange(0.5, 2), logits, targets, InRange(4, 8, c.n)}, Attrs: c.a})
 	}
@@ -88,6 +108,7 @@ func init() {
 		//   lossₙ = lse − (1−s)·logits[target] − s·mean(logits);  loss = mean over those rows
 		// (NaN where every row is ignored, as PyTorch). A target outside [0,V) that is not the ignored one makes
 		// that row's loss, and so the mean, NaN, and its row of the gradient too; nothing is read out of bounds.
+		// With Total: the sum of lossₙ over these rows, by the number of all rows that are not ignored.
 		Op{Name: "cross_entropy", MinIn: 2, Infer: crossEntropyInfer, VJP: crossEntropyVJP, FLOPs: perElement(4), Samples: fwd},
 		// dloss, logits, targets, lse → dlogits = dloss/count·(e^(logits−lse) − (1−s)·onehot − s/V), 0 for ignored rows
 		Op{Name: "cross_entropy_grad", MinIn: 4, Infer: crossEntropyGradInfer, InPlace: [][2]int{{0, 1}}, Samples: bwd,

@@ -23,6 +23,17 @@ type MatMul struct {
 	// Blocks, where not zero, is the shape of the matrix b, of which the input holds the "blocks".
 	Blocks [2]int
 	Slope  bool // KeepPre keeps act'(op(a)·op(b) + bias) instead, which costs little beside act
+	// Term: the product, op(a) transposed and b not, is a term of a weight's gradient, which several add up to; the residual, where
+	// there is one, is the sum so far. y is f32 where the factors are bf16, and takes the residual's memory where nothing else reads that.
+	Term bool
+}
+
+// overwrites: a term is added where the sum lies.
+func (a MatMul) overwrites() [][2]int {
+	if a.Term && a.Residual {
+		return [][2]int{{0, 2}}
+	}
+	return nil
 }
 
 // Inputs counts what the attributes ask for.
@@ -81,6 +92,9 @@ func matmulInfer(n *Node) ([]Type, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.Term && a != (MatMul{TransA: true, Term: true, Residual: a.Residual}) {
+		return nil, fmt.Errorf("attributes %+v: a term is a plain product whose first factor is transposed", a)
+	}
 	if len(n.In) != a.Inputs() {
 		return nil, fmt.Errorf("%d inputs, attributes %+v ask for %d", len(n.In), a, a.Inputs())
 	}
@@ -121,6 +135,9 @@ func matmulDType(n *Node, a MatMul) (tensor.DType, error) {
 		factors = factors[:1]
 	}
 	want := factors[0].DType
+	if a.Term && want == tensor.BF16 {
+		want = tensor.F32
+	}
 	for _, v := range slices.Concat(factors, n.In[2:]) {
 		half := v.DType == tensor.BF16 || v.DType == tensor.F32
 		switch {
@@ -151,7 +168,7 @@ func matmulFLOPs(n *Node) int64 {
 //	dA = dy·Bᵀ    dB = Aᵀ·dy    dbias = Σ rows of dy
 func matmulVJP(g *Graph, n *Node, dy []*Value) []*Value {
 	a := attrs[MatMul](n)
-	if a.Act != "" || a.ActGrad != "" || a.KeepPre || a.Residual || a.Blocks != [2]int{} {
+	if a.Act != "" || a.ActGrad != "" || a.KeepPre || a.Residual || a.Term || a.Blocks != [2]int{} {
 		panic(&Error{n.Op.Name, n.Name, fmt.Errorf("a fused product has no derivative: fuse after differentiating")})
 	}
 	x, w, d := n.In[0], n.In[1], dy[0]
@@ -228,6 +245,12 @@ func matmulSamples() []Sample {
 	}
 	for _, act := range []string{"gelu_tanh", "gelu", "silu"} { // relu's, a step, does not bear a sum's rounding
 		out = append(out, fused(MatMul{Bias: true, Act: act, KeepPre: true, Slope: true}, bias))
+	}
+	for _, s := range [][3]int{{17, 33, 9}, {40, 24, 1030}} {
+		term := Sample{In: []SampleIn{In(s[2], s[0]), In(s[2], s[1])}, Attrs: MatMul{TransA: true, Term: true}, NoGrad: true, Why: "made after differentiation"}
+		next := term
+		next.In, next.Attrs = append(slices.Clone(term.In), In(s[0], s[1]).Statistic()), MatMul{TransA: true, Term: true, Residual: true}
+		out = append(out, term, next)
 	}
 	for i, trans := range []bool{false, true} {
 		blocks := SampleIn{Shape: BlockShape(64, 96), DType: tensor.BF16, Lo: -1, Hi: 1}

@@ -30,7 +30,7 @@ type Op struct {
 	Alias bool
 	// InPlace lists {output, input} pairs of equal size where the kernel allows the output to take the
 	// input's memory when that input is not needed any more.
-	InPlace [][2]int
+	InPlace [][2]int // attributes may know better: see Overwrites
 	// Mutates lists {output, input} pairs where the output *is* the input's memory, changed (a cache
 	// write, an optimizer update). Such nodes are never removed, merged or reordered past readers.
 	Mutates [][2]int
@@ -38,6 +38,14 @@ type Op struct {
 	Leaf bool
 	// Samples feed the gradient check, and the parity tests of every backend.
 	Samples []Sample
+}
+
+// Overwrites lists InPlace's pairs for a node with some attributes, which are asked where they have a say.
+func (o *Op) Overwrites(attrs any) [][2]int {
+	if a, ok := attrs.(interface{ overwrites() [][2]int }); ok {
+		return a.overwrites()
+	}
+	return o.InPlace
 }
 
 // Sample is one set of inputs that tests run an op with.

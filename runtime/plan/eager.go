@@ -30,7 +30,7 @@ func (l *lowering) eager() {
 			}
 			states := []Ref{param}
 			for _, slot := range gr.rule.Slots {
-				states = append(states, Ref{buf[slot+":"+v.Node.Name], v.Type})
+				states = append(states, Ref{Buf: buf[slot+":"+v.Node.Name], Type: v.Type})
 			}
 			where := max(final(at[param.Buf]), final(at[grad.Buf]))
 			update, parts := l.fusedUpdate(gr.rule, states, grad, at)
@@ -86,6 +86,7 @@ func (l *lowering) castOf(rule Update, grad Ref, at map[int][]int) (k int, half 
 	}
 	half = in.In[0]
 	half.Type.Shape = grad.Type.Shape
+	half.Offset += grad.Offset * int64(tensor.BF16.Size()) / int64(tensor.F32.Size())
 	return k, half
 }
 

@@ -45,6 +45,7 @@ func Example() {
 	// int8            matmul relu add
 	// recompute       matmul relu add
 	// fuse-loss       matmul relu add
+	// classifier-rows matmul relu add
 	// fuse-epilogue   matmul
 	// keep-slope      matmul
 	// fuse-residual   matmul
@@ -53,5 +54,5 @@ func Example() {
 	// blocks          matmul
 	// half-factors    matmul
 	// prune           matmul
-	// 1 instruction: {TransA:false TransB:false Bias:true Act:relu KeepPre:false ActGrad: Residual:true Blocks:[0 0] Slope:false}
+	// 1 instruction: {TransA:false TransB:false Bias:true Act:relu KeepPre:false ActGrad: Residual:true Blocks:[0 0] Slope:false Term:false}
 }

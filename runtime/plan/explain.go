@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"ringo/runtime/graph"
 )
 
 // Explain prints a program for people: every instruction with its shapes, work and memory, then totals.
@@ -27,11 +29,27 @@ func Explain(w io.Writer, p *Program) {
 	if p.Eager {
 		fmt.Fprint(w, " (each parameter is updated as soon as its gradient is there)")
 	}
+	if chunks, rows := p.classifier(); chunks > 1 {
+		fmt.Fprintf(w, "\nclassifier in %d chunks of %d rows (train.classifier_rows)", chunks, rows)
+	}
 	fmt.Fprintf(w, "\nwork per step %.3f GFLOP, memory traffic at least %s\n", float64(t.FLOPs)/1e9, size(t.Bytes))
 	for r, n := range p.Sizes {
 		fmt.Fprintf(w, "%-8s %s\n", Region(r), size(n))
 	}
 	fmt.Fprintf(w, "arena    %s; live activations and temporaries peak at %s\n", size(p.ArenaBytes()), size(p.PeakWork()))
+}
+
+// classifier returns how many chunks a classifier is computed in, and the rows of the first.
+func (p *Program) classifier() (chunks, rows int) {
+	for i := range p.Instrs {
+		if e, ok := p.Instrs[i].Attrs.(graph.CrossEntropy); ok && e.Total > 0 {
+			if e.First == 0 {
+				rows = p.Instrs[i].In[0].Type.Shape[0]
+			}
+			chunks++
+		}
+	}
+	return chunks, rows
 }
 
 // Totals is the work of one step: lanes times the lane phase, plus the update.
@@ -79,7 +97,7 @@ func (p *Program) where(refs []Ref) string {
 	var out []string
 	for _, r := range refs {
 		b := p.Buffers[r.Buf]
-		s := fmt.Sprintf("%v+%d", b.Region, b.Offset)
+		s := fmt.Sprintf("%v+%d", b.Region, b.Offset+r.Offset)
 		if !slices.Contains(out, s) {
 			out = append(out, s)
 		}

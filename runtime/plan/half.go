@@ -39,14 +39,14 @@ func halfFactors(g *graph.Graph, s *state) error {
 	return nil
 }
 
-// onlyFactors reports whether products that round it to bf16 are all that reads v; same is v and what only gives it other shapes.
+// onlyFactors reports whether products that round it to bf16 are all that reads v; same is v and what only cuts it or gives it other shapes.
 func (r *rewriter) onlyFactors(v *graph.Value, roots []*graph.Value) (same []*graph.Value, ok bool) {
 	if slices.Contains(roots, v) {
 		return nil, false
 	}
 	same = []*graph.Value{v}
 	for _, n := range r.readers(v) {
-		if n.Op.Name == "reshape" {
+		if n.Op.Name == "reshape" || n.Op.Name == "slice" {
 			more, ok := r.onlyFactors(n.Out[0], roots)
 			if !ok {
 				return nil, false

@@ -17,6 +17,11 @@ type lowering struct {
 	ref   map[*graph.Value]Ref
 	param map[*graph.Value]int // parameter → index in g.Params
 	pin   map[*graph.Value]int // root value → Grad buffer it is computed into
+	// view has the values that lie in other ones' memory, idle the slices and concatenations that so have nothing to do; changes are
+	// the root values whose memory some node changes.
+	view    map[*graph.Value]view
+	idle    map[*graph.Node]bool
+	changes map[*graph.Value]bool
 	// groups of parameters that one update instruction moves.
 	groups []*group
 	hyper  Ref
@@ -36,6 +41,7 @@ func lower(g *graph.Graph, s *state) (*Program, error) {
 	l.group()
 	l.persist()
 	l.inputs()
+	l.views()
 	l.gradients()
 	l.instructions()
 	l.outputs()
@@ -57,13 +63,13 @@ func (l *lowering) reserve(r Region, name string, t graph.Type) Ref {
 	b := Buffer{Region: r, Name: name, Offset: l.p.Sizes[r], Bytes: int64(t.Bytes())}
 	l.p.Sizes[r] += align(b.Bytes)
 	l.p.Buffers = append(l.p.Buffers, b)
-	return Ref{len(l.p.Buffers) - 1, t}
+	return Ref{Buf: len(l.p.Buffers) - 1, Type: t}
 }
 
 // span adds a buffer over [from,to) of a region, typed as a flat array: several tensors laid end to end.
 func (l *lowering) span(r Region, name string, from, to int64, dt tensor.DType) Ref {
 	l.p.Buffers = append(l.p.Buffers, Buffer{Region: r, Name: name, Offset: from, Bytes: to - from})
-	return Ref{len(l.p.Buffers) - 1, graph.Type{DType: dt, Shape: tensor.Shape{int(to-from) / dt.Size()}}}
+	return Ref{Buf: len(l.p.Buffers) - 1, Type: graph.Type{DType: dt, Shape: tensor.Shape{int(to-from) / dt.Size()}}}
 }
 
 func (l *lowering) tensor(name, kind, of string, t graph.Type, init graph.Init) Ref {
@@ -86,26 +92,6 @@ func (l *lowering) inputs() {
 	if l.s.opt.Training != nil {
 		l.hyper = l.reserve(Input, Hyper, graph.Type{DType: tensor.F32, Shape: tensor.Shape{graph.HyperLen}})
 		l.p.Inputs[Hyper] = l.hyper
-	}
-}
-
-// root follows aliases and mutations to the value whose memory v is.
-func root(v *graph.Value) *graph.Value {
-	for {
-		n := v.Node
-		next := v
-		if n.Op.Alias && v.Index == 0 {
-			next = n.In[0]
-		}
-		for _, m := range n.Op.Mutates {
-			if m[0] == v.Index {
-				next = n.In[m[1]]
-			}
-		}
-		if next == v {
-			return v
-		}
-		v = next
 	}
 }
 
@@ -142,12 +128,12 @@ func (l *lowering) gradients() {
 	}
 }
 
-// claim makes v the owner of a new buffer in Grad. A value that owns one already, or that is a leaf, is
-// copied first.
+// claim makes v the owner of a new buffer in Grad. A value that owns one already, or that is a leaf or a part
+// of another value, is copied first.
 func (l *lowering) claim(v *graph.Value, name string) *graph.Value {
-	r := root(v)
+	r, _ := l.root(v)
 	_, taken := l.pin[r]
-	if taken || r.Node.Op.Leaf {
+	if taken || r.Node.Op.Leaf || r.Bytes() != v.Bytes() {
 		v = l.g.Apply("copy", nil, v)
 		v.Node.Name = name
 		r = v
@@ -156,7 +142,7 @@ func (l *lowering) claim(v *graph.Value, name string) *graph.Value {
 	return v
 }
 
-// instructions turns nodes into instructions, in order; aliases vanish.
+// instructions turns nodes into instructions, in order; aliases and views vanish.
 func (l *lowering) instructions() {
 	for _, n := range l.g.Nodes {
 		if n.Op.Leaf {
@@ -165,7 +151,7 @@ func (l *lowering) instructions() {
 		for _, o := range n.Out {
 			l.ref[o] = l.bufferOf(o)
 		}
-		if n.Op.Alias {
+		if n.Op.Alias || l.idle[n] {
 			continue
 		}
 		in := Instr{Op: n.Op, Attrs: n.Attrs, Name: n.Name, FLOPs: n.Work()}
@@ -180,17 +166,18 @@ func (l *lowering) instructions() {
 	l.p.Split = len(l.p.Instrs)
 }
 
-// bufferOf gives a value its buffer: that of its root, a claimed one in Grad, or a new one in Work.
+// bufferOf gives a value its place in the buffer of its root: one that is there, a claimed one in Grad, or a new one in Work.
 func (l *lowering) bufferOf(v *graph.Value) Ref {
-	r := root(v)
-	if r != v {
-		return Ref{l.ref[r].Buf, v.Type}
+	r, at := l.root(v)
+	if _, ok := l.ref[r]; !ok {
+		b, claimed := l.pin[r]
+		if !claimed {
+			b = len(l.p.Buffers)
+			l.p.Buffers = append(l.p.Buffers, Buffer{Region: Work, Name: r.Node.Name, Bytes: int64(r.Bytes())})
+		}
+		l.ref[r] = Ref{Buf: b, Type: r.Type}
 	}
-	if b, ok := l.pin[v]; ok {
-		return Ref{b, v.Type}
-	}
-	l.p.Buffers = append(l.p.Buffers, Buffer{Region: Work, Name: v.Node.Name, Bytes: int64(v.Type.Bytes())})
-	return Ref{len(l.p.Buffers) - 1, v.Type}
+	return Ref{Buf: l.ref[r].Buf, Type: v.Type, Offset: at}
 }
 
 func (l *lowering) outputs() {
@@ -200,7 +187,7 @@ func (l *lowering) outputs() {
 }
 
 // check is the verifier of programs: every buffer lies inside its region, every instruction's views inside
-// their buffers, and no two Work buffers that live at the same time share memory.
+// their buffers and either the same or apart where one is written, and no two Work buffers that live at the same time share memory.
 func check(p *Program) error {
 	var work []Buffer
 	for i, b := range p.Buffers {
@@ -216,8 +203,15 @@ func check(p *Program) error {
 	}
 	for _, in := range p.Instrs {
 		for _, r := range slices.Concat(in.In, in.Out) {
-			if b := p.Buffers[r.Buf]; int64(r.Type.Bytes()) > b.Bytes {
-				return fmt.Errorf("plan: %s %q uses %v of buffer %q, which has %d bytes", in.Op.Name, in.Name, r.Type, b.Name, b.Bytes)
+			if b := p.Buffers[r.Buf]; r.Offset < 0 || r.end() > b.Bytes {
+				return fmt.Errorf("plan: %s %q uses %v at %d of buffer %q, which has %d bytes", in.Op.Name, in.Name, r.Type, r.Offset, b.Name, b.Bytes)
+			}
+		}
+		for i, o := range in.Out {
+			for _, r := range slices.Concat(in.In, in.Out[i+1:]) {
+				if apart := o.end() <= r.Offset || r.end() <= o.Offset; o.Buf == r.Buf && !apart && (o.Offset != r.Offset || o.end() != r.end()) {
+					return fmt.Errorf("plan: %s %q writes %v at %d of buffer %q over part of %v at %d", in.Op.Name, in.Name, o.Type, o.Offset, p.Buffers[o.Buf].Name, r.Type, r.Offset)
+				}
 			}
 		}
 	}

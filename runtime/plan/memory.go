@@ -29,7 +29,8 @@ func (l *lowering) liveness() {
 	}
 }
 
-// inPlace gives an output the memory of an input that dies at the same instruction, where the op allows it.
+// inPlace gives an output the memory of an input that dies at the same instruction, where the op allows it; an output of the Grad
+// region gives the input its own.
 func (l *lowering) inPlace() {
 	p := l.p
 	merged := map[int]int{}
@@ -44,18 +45,26 @@ func (l *lowering) inPlace() {
 	}
 	for i, in := range p.Instrs {
 		taken := map[int]bool{}
-		for _, pair := range in.Op.InPlace {
+		for _, pair := range in.Op.Overwrites(in.Attrs) {
 			if pair[0] >= len(in.Out) || pair[1] >= len(in.In) {
+				continue
+			}
+			if !l.whole(in.Out[pair[0]]) || !l.whole(in.In[pair[1]]) {
 				continue
 			}
 			out, src := find(in.Out[pair[0]].Buf), find(in.In[pair[1]].Buf)
 			o, s := &p.Buffers[out], &p.Buffers[src]
-			fresh := o.Region == Work && o.First == i && s.Region == Work && s.Last == i
+			fresh := (o.Region == Work || o.Region == Grad) && o.First == i && s.Region == Work && s.Last == i
 			if !fresh || out == src || taken[src] || taken[out] || o.Bytes != s.Bytes || readTwice(in, src, find) {
 				continue
 			}
+			if o.Region == Grad {
+				out, o, src, s = src, s, out, o
+				s.First = o.First
+			} else {
+				s.Last = o.Last
+			}
 			merged[out] = src
-			s.Last = o.Last
 			o.First, o.Last = len(p.Instrs), -1
 			taken[src], taken[out] = true, true
 		}
@@ -72,6 +81,9 @@ func (l *lowering) inPlace() {
 		p.Outputs[name] = r
 	}
 }
+
+// whole reports whether r is all of its buffer.
+func (l *lowering) whole(r Ref) bool { return r.Offset == 0 && r.end() == l.p.Buffers[r.Buf].Bytes }
 
 // readTwice reports whether an instruction reads buffer b as more than one input: then overwriting one
 // would change the other.

@@ -25,6 +25,7 @@ var passes = []pass{
 	{"int8", true, fuseInt8},
 	{"recompute", false, recompute},
 	{"fuse-loss", true, fuseLoss},
+	{"classifier-rows", true, classifierRows},
 	{"fuse-epilogue", true, fuseEpilogue},
 	{"keep-slope", true, keepSlopes},
 	{"fuse-residual", true, fuseResidual},

@@ -27,11 +27,15 @@ type Options struct {
 	BiasInProduct bool
 	// HalfFactors says that the device's kernels write what bf16 products alone read in bf16, and that its products read that beside f32.
 	HalfFactors bool
-	Blocks      bool     // the device reads weights in "blocks"
-	Rounding    string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
-	Recompute   string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
-	Disable     []string // names of optional passes to leave out, for tests and for finding faults
-	Dump        func(pass string, g *graph.Graph)
+	// ClassifierRows is how many rows of logits are computed at once; 0 for as many as suit ClassifierBytes, all where that is 0 too.
+	ClassifierRows int
+	// ClassifierBytes says that the device's memory is short: about so many bytes of logits at once.
+	ClassifierBytes int
+	Blocks          bool     // the device reads weights in "blocks"
+	Rounding        string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
+	Recompute       string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
+	Disable         []string // names of optional passes to leave out, for tests and for finding faults
+	Dump            func(pass string, g *graph.Graph)
 }
 
 // Training asks for a whole training step.
@@ -85,11 +89,15 @@ type Buffer struct {
 	First, Last int
 }
 
-// Ref is a typed use of a buffer.
+// Ref is a typed use of a buffer, or of a stretch of one: rows of the tensor that it holds.
 type Ref struct {
-	Buf  int
-	Type graph.Type
+	Buf    int
+	Type   graph.Type
+	Offset int64 // bytes from the start of the buffer
 }
+
+// end is where the stretch ends, in bytes from the start of the buffer.
+func (r Ref) end() int64 { return r.Offset + int64(r.Type.Bytes()) }
 
 // Instr is one operation on buffers.
 type Instr struct {

@@ -140,7 +140,7 @@ func TestDumpShowsEveryPass(t *testing.T) {
 	var names []string
 	program(t, gpt(1, 1, 8, 4, 9), 1, plan.Options{Precision: tensor.F32, Training: &plan.Training{Rule: rule},
 		Dump: func(pass string, g *graph.Graph) { names = append(names, pass) }})
-	require.Equal(t, "storage round pad-classes differentiate simplify int8 recompute fuse-loss fuse-epilogue keep-slope fuse-residual simplify-again fuse-bias-grad blocks half-factors prune", strings.Join(names, " "))
+	require.Equal(t, "storage round pad-classes differentiate simplify int8 recompute fuse-loss classifier-rows fuse-epilogue keep-slope fuse-residual simplify-again fuse-bias-grad blocks half-factors prune", strings.Join(names, " "))
 }
 
 // Tensors without elements are planned like others, beside live ones.

@@ -111,7 +111,7 @@ func (l *lowering) flat(t *Training) {
 	if t.Clip > 0 || t.Norm {
 		all := l.span(Grad, "grad", 0, l.p.GradBytes, tensor.F32)
 		l.p.Buffers = append(l.p.Buffers, Buffer{Region: Work, Name: "grad_norm", Bytes: 8})
-		out := Ref{len(l.p.Buffers) - 1, graph.Type{DType: tensor.F32, Shape: tensor.Shape{2}}}
+		out := Ref{Buf: len(l.p.Buffers) - 1, Type: graph.Type{DType: tensor.F32, Shape: tensor.Shape{2}}}
 		l.emit("grad_norm", graph.GradNorm{Max: t.Clip}, "grad_norm", []Ref{all, l.hyper}, []Ref{out})
 		l.p.Outputs["grad_norm"] = out
 		norm = []Ref{out}

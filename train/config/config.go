@@ -29,27 +29,28 @@ type Config struct {
 
 // Train says how long and how a model is trained.
 type Train struct {
-	Steps       int     `yaml:"steps"`        // optimizer steps; 0: from epochs
-	Epochs      float64 `yaml:"epochs"`       // passes over the training set, where steps is 0
-	Batch       int     `yaml:"batch"`        // samples per optimizer step, over all lanes
-	Lanes       int     `yaml:"lanes"`        // equal micro-batches; a power of two that divides batch
-	Precision   string  `yaml:"precision"`    // fp32, or bf16 (products in bf16, sums and master weights in f32)
-	Seed        uint64  `yaml:"seed"`         // of weights, sample order and dropout
-	Threads     int     `yaml:"threads"`      // CPU threads; 0: all. The result does not depend on it
-	Reduce      string  `yaml:"reduce"`       // ring, or reproducible (same bits at any number of workers)
-	Balance     string  `yaml:"balance"`      // lanes per worker: even, or speed (in proportion to measured speed)
-	Wire        string  `yaml:"wire"`         // how gradients travel between workers: exact, bf16 or int8 (with error feedback)
-	Rounding    string  `yaml:"rounding"`     // of weights to bf16: nearest or stochastic
-	Recompute   string  `yaml:"recompute"`    // computed again in the backward pass to save memory: none, gelu, norm, block
-	LogEvery    int     `yaml:"log_every"`    // steps between step events; 0: about 200 over the run
-	EvalEvery   int     `yaml:"eval_every"`   // steps between evaluations; 0: only at the end
-	EvalBatches int     `yaml:"eval_batches"` // batches per evaluation, 0: the whole validation set
-	SaveEvery   int     `yaml:"save_every"`   // steps between checkpoints; 0: only at the end
-	Keep        int     `yaml:"keep"`         // checkpoints kept; 0: all
-	EMA         float64 `yaml:"ema"`          // decay of the weights' moving average, in [0,1); 0: none
-	QAT         bool    `yaml:"qat"`          // round inputs and weights of products to 8 bits, as the int8 export will
-	EarlyStop   int     `yaml:"early_stop"`   // stop after so many evaluations without improvement; 0: never
-	Sample      int     `yaml:"sample"`       // tokens of text generated at the end of a text run
+	Steps          int     `yaml:"steps"`           // optimizer steps; 0: from epochs
+	Epochs         float64 `yaml:"epochs"`          // passes over the training set, where steps is 0
+	Batch          int     `yaml:"batch"`           // samples per optimizer step, over all lanes
+	Lanes          int     `yaml:"lanes"`           // equal micro-batches; a power of two that divides batch
+	Precision      string  `yaml:"precision"`       // fp32, or bf16 (products in bf16, sums and master weights in f32)
+	Seed           uint64  `yaml:"seed"`            // of weights, sample order and dropout
+	Threads        int     `yaml:"threads"`         // CPU threads; 0: all. The result does not depend on it
+	Reduce         string  `yaml:"reduce"`          // ring, or reproducible (same bits at any number of workers)
+	Balance        string  `yaml:"balance"`         // lanes per worker: even, or speed (in proportion to measured speed)
+	Wire           string  `yaml:"wire"`            // how gradients travel between workers: exact, bf16 or int8 (with error feedback)
+	Rounding       string  `yaml:"rounding"`        // of weights to bf16: nearest or stochastic
+	Recompute      string  `yaml:"recompute"`       // computed again in the backward pass to save memory: none, gelu, norm, block
+	ClassifierRows int     `yaml:"classifier_rows"` // rows of logits computed at once; 0: all, on GPUs what takes about 1.5 GiB
+	LogEvery       int     `yaml:"log_every"`       // steps between step events; 0: about 200 over the run
+	EvalEvery      int     `yaml:"eval_every"`      // steps between evaluations; 0: only at the end
+	EvalBatches    int     `yaml:"eval_batches"`    // batches per evaluation, 0: the whole validation set
+	SaveEvery      int     `yaml:"save_every"`      // steps between checkpoints; 0: only at the end
+	Keep           int     `yaml:"keep"`            // checkpoints kept; 0: all
+	EMA            float64 `yaml:"ema"`             // decay of the weights' moving average, in [0,1); 0: none
+	QAT            bool    `yaml:"qat"`             // round inputs and weights of products to 8 bits, as the int8 export will
+	EarlyStop      int     `yaml:"early_stop"`      // stop after so many evaluations without improvement; 0: never
+	Sample         int     `yaml:"sample"`          // tokens of text generated at the end of a text run
 }
 
 // Optim chooses the optimizer and its schedule. Keys that an optimizer does not use are ignored by it.
@@ -160,6 +161,7 @@ func (t Train) validate() error {
 		oneOf("wire", t.Wire, "exact", "bf16", "int8"),
 		{"wire", t.Wire, t.Wire == "exact" || t.Reduce == "ring", "be exact with train.reduce reproducible: rounding on the way depends on who sends"},
 		oneOf("recompute", t.Recompute, "none", "gelu", "norm", "block"),
+		{"classifier_rows", t.ClassifierRows, t.ClassifierRows >= 0, natural},
 		{"threads", t.Threads, t.Threads >= 0, natural},
 		{"log_every", t.LogEvery, t.LogEvery >= 0, natural},
 		{"eval_every", t.EvalEvery, t.EvalEvery >= 0, natural},

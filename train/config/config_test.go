@@ -64,7 +64,7 @@ func TestWrongInput(t *testing.T) {
 	}{
 		{text: "train:\n  stesp: 5\n", want: "x.yaml:2: train.stesp: unknown key: did you mean steps?", caret: true},
 		{text: "modle: {}\n", want: "x.yaml:1: modle: unknown key: did you mean model?", caret: true},
-		{text: "train: {zzzzzzzz: 1}\n", want: "unknown key, expected one of balance, batch, early_stop", caret: true},
+		{text: "train: {zzzzzzzz: 1}\n", want: "unknown key, expected one of balance, batch, classifier_rows", caret: true},
 		{text: "train: {steps: abc}\n", want: `x.yaml:1: train.steps: text "abc", expected a whole number`, caret: true},
 		{text: "train: {steps: 3.5}\n", want: "train.steps: 3.5, expected a whole number", caret: true},
 		{text: "train: {steps: '5'}\n", want: `train.steps: text "5", expected a whole number`, caret: true},
