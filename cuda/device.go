@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"sync"
 
@@ -19,6 +20,7 @@ type device struct {
 	sync.Mutex
 	ordinal   cu.Device
 	soft      bool
+	ungraphed bool // programs run command by command
 	name      string
 	ctx       cu.CUContext
 	compute   cu.Stream // programs
@@ -30,6 +32,10 @@ type device struct {
 	products  products
 	small     *driver.Pinned // numbers on their way to or from the host
 }
+
+// EnvGraphs, set to 0, has programs run command by command. With the driver's own CUDA_LAUNCH_BLOCKING=1 a kernel that fails is then
+// named; in a graph, all that is known is that one of hundreds did.
+const EnvGraphs = "RINGO_CUDA_GRAPHS"
 
 // smallBytes is the size of device.small: losses, norms, optimizer numbers.
 const smallBytes = 256
@@ -55,7 +61,7 @@ func openDevice(ordinal int, soft bool) (*device, error) {
 	if ordinal < 0 || ordinal >= n {
 		return nil, fmt.Errorf("device %d does not exist: this machine has %d, numbered from 0", ordinal, n)
 	}
-	d := &device{ordinal: cu.Device(ordinal), soft: soft, functions: map[string]*function{}}
+	d := &device{ordinal: cu.Device(ordinal), soft: soft, functions: map[string]*function{}, ungraphed: os.Getenv(EnvGraphs) == "0"}
 	if d.ctx, err = d.ordinal.RetainPrimaryCtx(); err != nil {
 		return nil, fmt.Errorf("device %d: %w", ordinal, err)
 	}

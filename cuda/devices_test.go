@@ -98,9 +98,11 @@ func TestIPC(t *testing.T) {
 	x, _ := upload(t, d, 1000)
 	h, err := driver.Export(cu.DevicePtr(x))
 	require.NoError(t, err)
-	_, err = driver.Import(h)
-	require.Error(t, err, "a handle is for other processes")
-	require.Error(t, driver.CloseImport(cu.DevicePtr(x)), "it is no import")
+	if d.soft { // of a driver, only what must go well is asked: what it does beyond is not documented
+		_, err = driver.Import(h)
+		require.Error(t, err, "a handle is for other processes")
+		require.Error(t, driver.CloseImport(cu.DevicePtr(x)), "it is no import")
+	}
 
 	cmd := process.Command(os.Args[0], "-test.run=^TestIPCChild$", "-test.v")
 	cmd.Env = append(os.Environ(), ipcVariable+"="+hex.EncodeToString(h[:]))
@@ -138,5 +140,7 @@ func TestIPCChild(t *testing.T) {
 	numbers[0], numbers[999] = -1, -2
 	require.NoError(t, d.move(uint64(x), raw(numbers), true))
 	require.NoError(t, driver.CloseImport(x))
-	require.Error(t, d.move(uint64(x), raw(numbers), false), "it is closed")
+	if d.soft {
+		require.Error(t, d.move(uint64(x), raw(numbers), false), "it is closed")
+	}
 }

@@ -110,7 +110,9 @@ func (e *exec) Run(from, to int) error {
 const minPhase, maxPhases = 2, 64
 
 // capturable reports whether a range of so many instructions and commands is worth a graph.
-func capturable(instrs, commands int) bool { return instrs >= minPhase && commands >= minPhase }
+func (d *device) capturable(instrs, commands int) bool {
+	return !d.ungraphed && instrs >= minPhase && commands >= minPhase
+}
 
 func (e *exec) run(from, to int) error {
 	for i := range e.phases {
@@ -119,7 +121,7 @@ func (e *exec) run(from, to int) error {
 		}
 	}
 	first, last := e.starts[from], e.starts[to]
-	if !capturable(to-from, last-first) || len(e.phases) == maxPhases {
+	if !e.d.capturable(to-from, last-first) || len(e.phases) == maxPhases {
 		return e.binder.commands.Run(first, last, e.d.ctx, e.d.compute)
 	}
 	graph, err := e.binder.commands.Capture(first, last, e.d.ctx, e.d.compute)

@@ -60,6 +60,25 @@ func TestStepsAllocateNothing(t *testing.T) {
 	require.Equal(t, -x[0], y[0])
 }
 
+// Without graphs the same commands run one by one.
+func TestWithoutGraphs(t *testing.T) {
+	d := softDevice(t)
+	d.ungraphed = true
+	b := &Backend{d}
+	st := b.NewStore()
+	defer st.Close()
+	e, err := b.Compile(product(t, 2), st)
+	require.NoError(t, err)
+	defer e.Close()
+	require.NoError(t, st.Write("w", raw([]float32{2, 3})))
+	require.NoError(t, e.Feed("x", raw([]float32{5, 7})))
+	require.NoError(t, e.Run(0, 2))
+	require.Empty(t, e.(*exec).phases)
+	y := make([]float32, 2)
+	require.NoError(t, e.Fetch("y", raw(y)))
+	require.Equal(t, []float32{-10, -21}, y)
+}
+
 // What is compiled and closed leaves nothing on the device.
 func TestCloseFreesEverything(t *testing.T) {
 	b := &Backend{softDevice(t)}

@@ -43,7 +43,10 @@ func (e *exec) Explain(w io.Writer) {
 func (e *exec) explainPhase(w io.Writer, name string, from, to int, often string) {
 	launches := e.starts[to] - e.starts[from]
 	how := "one graph of"
-	if !capturable(to-from, launches) {
+	switch {
+	case e.d.ungraphed:
+		how = EnvGraphs + "=0,"
+	case !e.d.capturable(to-from, launches):
 		how = "too short for a graph,"
 	}
 	fmt.Fprintf(w, "  %s: %s %d launches, instructions %d to %d%s\n", name, how, launches, from, to-1, often)

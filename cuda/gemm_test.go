@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"ringo/cuda/blas"
 	"ringo/cuda/driver"
 	"ringo/cuda/soft"
 	"ringo/kernels"
@@ -35,7 +36,7 @@ func withLibrary(t *testing.T, run string) {
 // Products by the library: the twin of cuBLASLt in cuda/soft/blas checks descriptors and computes what they say.
 func TestProductsByTheLibrary(t *testing.T) {
 	t.Parallel()
-	withLibrary(t, "^Test(Products(Auxiliary|Refused)?|Noise)Child$")
+	withLibrary(t, "^Test(Products(Auxiliary|Refused|Failing)?|Noise)Child$")
 }
 
 // The suite with the library in place of our own products.
@@ -139,6 +140,25 @@ func TestProductsRefusedChild(t *testing.T) {
 		require.Equal(t, refuse != "nothing", list.peak > 0, refuse)
 		list.close()
 	}
+}
+
+// A product that the library refuses when it runs says what the library said.
+func TestProductsFailingChild(t *testing.T) {
+	if os.Getenv("RINGO_CUBLASLT") == "" {
+		t.Skip("runs as a child of TestProductsByTheLibrary")
+	}
+	d := softDevice(t)
+	require.NoError(t, d.enter())
+	defer d.leave()
+	g := kernels.Gemm{M: 1, N: 1, K: 1, In: tensor.F32, Out: tensor.F32, LDA: 1, LDB: 1, LDC: 1, Alpha: 1}
+	const unaligned = 1
+	p, err := blas.NewPlan(d.products.handle, &g, unaligned)
+	require.NoError(t, err)
+	defer p.Close()
+	list := &driver.Commands{}
+	defer list.Close()
+	list.Call(p.Call())
+	require.EqualError(t, list.Run(0, 1, d.ctx, d.compute), "command 0: the library's call failed with status 7") // CUBLAS_STATUS_INVALID_VALUE
 }
 
 // What is left of a product when a kernel of ours does the rest, and what that kernel moves.

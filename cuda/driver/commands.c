@@ -11,8 +11,10 @@ static CUresult enqueue(const ringo_command *c, CUstream s) {
     return cuMemsetD8Async(c->dst, (unsigned char)c->value, c->bytes, s);
   case RINGO_COPY:
     return cuMemcpyDtoDAsync(c->dst, c->src, c->bytes, s);
-  case RINGO_CALL:
-    return c->call(c->what, s) ? CUDA_ERROR_UNKNOWN : CUDA_SUCCESS;
+  case RINGO_CALL: {
+    int status = c->call(c->what, s);
+    return status ? (CUresult)(RINGO_LIBRARY_STATUS + status) : CUDA_SUCCESS;
+  }
   }
   return CUDA_ERROR_INVALID_VALUE;
 }

@@ -7,6 +7,9 @@
 
 enum { RINGO_LAUNCH, RINGO_FILL, RINGO_COPY, RINGO_CALL };
 
+// What a library's call returned, from here on: the driver's own results are all below.
+enum { RINGO_LIBRARY_STATUS = 100000 };
+
 // One command. All memory it points to lives outside the Go heap.
 typedef struct {
   uint32_t kind;
@@ -19,7 +22,8 @@ typedef struct {
   void *what;
 } ringo_command;
 
-// ringo_run_commands enqueues commands [from,to) on a stream. On failure *failed is the index of the command.
+// ringo_run_commands enqueues commands [from,to) on a stream. On failure *failed is the index of the command, and the
+// result the driver's, or RINGO_LIBRARY_STATUS and what the library said.
 CUresult ringo_run_commands(const ringo_command *list, long from, long to, CUcontext ctx, CUstream s, long *failed);
 
 // ringo_capture_commands records commands [from,to) into a graph and makes it executable.

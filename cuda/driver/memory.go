@@ -3,7 +3,7 @@
 package driver
 
 // #include <stdlib.h>
-// #include <cuda.h>
+// #include "commands.h"
 import "C"
 
 import (
@@ -18,13 +18,16 @@ func handle[T cu.Function | cu.Stream | cu.CUContext | cu.Event](h T) unsafe.Poi
 	return *(*unsafe.Pointer)(unsafe.Pointer(&h))
 }
 
-// Error is a driver's result code other than success.
+// Error is a driver's result code other than success, or the status of a library's call.
 type Error int
 
 // OutOfMemory is the driver's answer to an allocation that does not fit.
 const OutOfMemory = Error(C.CUDA_ERROR_OUT_OF_MEMORY)
 
 func (e Error) Error() string {
+	if e >= C.RINGO_LIBRARY_STATUS {
+		return fmt.Sprintf("the library's call failed with status %d", int(e)-C.RINGO_LIBRARY_STATUS)
+	}
 	var name, text *C.char
 	if C.cuGetErrorName(C.CUresult(e), &name) != C.CUDA_SUCCESS || C.cuGetErrorString(C.CUresult(e), &text) != C.CUDA_SUCCESS {
 		return fmt.Sprintf("CUDA error %d", int(e))
