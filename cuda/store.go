@@ -4,6 +4,7 @@ package cuda
 
 import (
 	"fmt"
+	"runtime"
 	"unsafe"
 
 	"gorgonia.org/cu"
@@ -69,6 +70,7 @@ func (d *device) move(at uint64, raw []byte, in bool) error {
 	if err == nil {
 		err = d.compute.Synchronize()
 	}
+	runtime.KeepAlive(raw) // a driver that reads pageable memory in place may do so after the call that enqueues has returned
 	if err == nil && !in {
 		copy(raw, through)
 	}
