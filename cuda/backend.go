@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"gorgonia.org/cu"
 
@@ -21,8 +22,9 @@ import (
 type Backend struct{ d *device }
 
 var (
-	_ backend.Backend = (*Backend)(nil)
-	_ backend.Tuner   = (*Backend)(nil)
+	_ backend.Backend   = (*Backend)(nil)
+	_ backend.Tuner     = (*Backend)(nil)
+	_ backend.Versioned = (*Backend)(nil)
 )
 
 func init() {
@@ -76,14 +78,26 @@ func (b *Backend) Name() string {
 	return "cuda"
 }
 
-// Describe names the GPU, its memory and the library of its products, or says plainly that there is no GPU.
+// Describe names the GPU, its memory, the library of its products and which kernels a trial refused, or says plainly that there
+// is no GPU.
 func (b *Backend) Describe() string {
 	if b.d.soft {
 		return fmt.Sprintf("soft:%d, a software simulation of a CUDA device on the CPU: for tests, slow, its times mean nothing", b.d.ordinal)
 	}
 	total, _ := b.d.ordinal.TotalMem()
-	return fmt.Sprintf("cuda:%d, %s, %d GiB, %d multiprocessors, driver for CUDA %d.%d, products by %s",
+	what := fmt.Sprintf("cuda:%d, %s, %d GiB, %d multiprocessors, driver for CUDA %d.%d, products by %s",
 		b.d.ordinal, b.d.name, total>>30, b.d.info.SMs, cu.Version()/1000, cu.Version()%1000/10, b.d.products.by)
+	return strings.Join(append([]string{what}, b.d.versions.said...), "; ")
+}
+
+// Versions names the kinds of kernels that this device has several versions of; which it takes is tried out where nothing is forced.
+func (b *Backend) Versions() []string { return versionNames(b.d.info) }
+
+// Force makes programs that are compiled from now on take versions of one name, "" those that a trial finds fastest.
+func (b *Backend) Force(name string) error {
+	b.d.Lock()
+	defer b.d.Unlock()
+	return b.d.force(name)
 }
 
 // Close gives back what the device holds. Programs and stores are closed before.

@@ -22,6 +22,7 @@ type binder struct {
 	labels   []string         // per command, what people read in errors
 	label    string
 	plans    []*blas.Plan // matrix products by the library
+	trying   int          // the version that a trial wants of every call, and 1; 0 where there is no trial
 }
 
 // close frees the commands and what they use.
@@ -93,4 +94,24 @@ func (b *binder) Copy(dst, src uint64, n int64) {
 		b.commands.Copy(dst, src, n)
 		b.labels = append(b.labels, b.label+" (copy)")
 	}
+}
+
+// Fastest adds the version of a call that the device takes. The first pass checks the launches of all.
+func (b *binder) Fastest(c *kernels.DeviceCall, v *kernels.Versions) error {
+	if b.trying > 0 {
+		return v.List[b.trying-1].Launch()
+	}
+	if b.commands == nil {
+		for _, version := range v.List {
+			if err := version.Launch(); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	i, err := b.d.version(c, v)
+	if err != nil {
+		return err
+	}
+	return v.List[i].Launch()
 }

@@ -47,14 +47,18 @@ $(OUT)/asan/%.o: $(DEVICE)/%.cpp $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/asan
 $(OUT)/soft $(OUT)/asan:
 	mkdir -p $@
 
-# Images: machine code for the GPUs in ARCHS, PTX for newer ones. NVCC names a toolkit's compiler, NVRTC the
+# Images: machine code for the GPUs in ARCHS, PTX for newer ones; families for Hopper's own instructions, *_hopper.cu, have code for that GPU
+# alone. NVCC names a toolkit's compiler, NVRTC the
 # compiler library; scripts/cuda.sh sets one of them. LINEINFO=--generate-line-info lets compute-sanitizer and profilers name
 # lines of the source; it doubles the size.
 ARCHS := sm_80 sm_90
-IMAGES := $(foreach a,$(ARCHS),$(patsubst %,cuda/image/%.$(a).cubin.gz,$(FAMILIES))) $(patsubst %,cuda/image/%.ptx.gz,$(FAMILIES))
+HOPPER := $(filter %_hopper,$(FAMILIES))
+PORTABLE := $(filter-out $(HOPPER),$(FAMILIES))
+CUBINS := $(foreach a,$(ARCHS),$(PORTABLE:%=%.$(a))) $(HOPPER:%=%.sm_90a)
+IMAGES := $(CUBINS:%=cuda/image/%.cubin.gz) $(PORTABLE:%=cuda/image/%.ptx.gz)
 NVCCFLAGS := -std=c++17 -O3 -Werror all-warnings -Ikernels
 ifdef NVCC
-cubin = $(NVCC) $(NVCCFLAGS) $(LINEINFO:--generate-line-info=-lineinfo) -cubin -arch=$1 -Xptxas -v -o $3 $2
+cubin = $(NVCC) $(NVCCFLAGS) $(LINEINFO:--generate-line-info=-lineinfo) -cubin -gencode arch=$(subst sm_,compute_,$1),code=$1 -Xptxas -v -o $3 $2
 ptx = $(NVCC) $(NVCCFLAGS) $(LINEINFO:--generate-line-info=-lineinfo) -ptx -arch=compute_80 -o $2 $1
 else
 cubin = $(OUT)/nvrtc $(NVRTC) $1 $2 $3 -Ikernels $(LINEINFO)
@@ -65,19 +69,22 @@ endif
 image: $(OUT)/resources.txt
 $(OUT)/resources.txt: $(IMAGES)
 	@rm -f $(filter-out $(IMAGES),$(wildcard cuda/image/*.gz))
-	awk -f cuda/compile/resources.awk $(foreach a,$(ARCHS),$(patsubst %,$(OUT)/image/%.$(a).log,$(FAMILIES))) | LC_ALL=C sort > $@
+	awk -f cuda/compile/resources.awk $(CUBINS:%=$(OUT)/image/%.log) | LC_ALL=C sort > $@
 
 # Another compiler makes everything anew. The file is written, and so newer than what hangs on it, only where that is so.
 IDENTITY = $(NVCC) $(NVRTC) $(LINEINFO) $(if $(NVCC),$(shell $(NVCC) --version | tail -1))
 $(OUT)/image/compiler $(OUT)/check/compiler: $(OUT)/%/compiler: FORCE | $(OUT)/%
 	@echo '$(IDENTITY)' | cmp -s - $@ || echo '$(IDENTITY)' > $@
 
+# What ptxas only remarks on, products of warpgroups that it makes wait for each other, counts as an error too: $(call silent,LOG).
+silent = ! grep -q '(C75' $1
+
 define architecture
 cuda/image/%.$1.cubin.gz: kernels/%.cu $(HEADERS) cuda/build.mk $(COMPILE) $(OUT)/image/compiler | $(OUT)/image
-	@$$(call cubin,$1,$$<,$(OUT)/image/$$*.$1.cubin) > $(OUT)/image/$$*.$1.log 2>&1 || { cat $(OUT)/image/$$*.$1.log >&2; exit 1; }
+	@$$(call cubin,$1,$$<,$(OUT)/image/$$*.$1.cubin) > $(OUT)/image/$$*.$1.log 2>&1 && $$(call silent,$(OUT)/image/$$*.$1.log) || { cat $(OUT)/image/$$*.$1.log >&2; exit 1; }
 	@gzip -9nc $(OUT)/image/$$*.$1.cubin > $$@
 endef
-$(foreach a,$(ARCHS),$(eval $(call architecture,$a)))
+$(foreach a,$(ARCHS) sm_90a,$(eval $(call architecture,$a)))
 cuda/image/%.ptx.gz: kernels/%.cu $(HEADERS) cuda/build.mk $(COMPILE) $(OUT)/image/compiler | $(OUT)/image
 	@$(call ptx,$<,$(OUT)/image/$*.ptx) > $(OUT)/image/$*.ptx.log 2>&1 || { cat $(OUT)/image/$*.ptx.log >&2; exit 1; }
 	@gzip -9nc $(OUT)/image/$*.ptx > $@
@@ -89,11 +96,12 @@ $(OUT)/nvrtc: cuda/compile/nvrtc.c
 # A second opinion: nvcc, one call per file for all targets, for its warnings and for registers and spills.
 comma := ,
 GENCODE := -gencode arch=compute_80,code=compute_80 $(foreach a,$(ARCHS:sm_%=%),-gencode arch=compute_$(a)$(comma)code=sm_$(a))
+$(HOPPER:%=$(OUT)/check/%.log): GENCODE := -gencode arch=compute_90a,code=sm_90a
 check: $(OUT)/check/resources.txt
 $(OUT)/check/resources.txt: $(patsubst %,$(OUT)/check/%.log,$(FAMILIES))
 	awk -f cuda/compile/resources.awk $^ | LC_ALL=C sort > $@
 $(OUT)/check/%.log: kernels/%.cu $(HEADERS) cuda/build.mk $(OUT)/check/compiler | $(OUT)/check
-	@$(NVCC) $(NVCCFLAGS) -fatbin $(GENCODE) -Xptxas -v -o $(OUT)/check/$*.fatbin $< > $@.part 2>&1 || { cat $@.part >&2; exit 1; }
+	@$(NVCC) $(NVCCFLAGS) -fatbin $(GENCODE) -Xptxas -v -o $(OUT)/check/$*.fatbin $< > $@.part 2>&1 && $(call silent,$@.part) || { cat $@.part >&2; exit 1; }
 	@mv $@.part $@
 
 $(OUT)/image $(OUT)/check:

@@ -30,6 +30,7 @@ type device struct {
 	info      kernels.DeviceInfo
 	bandwidth float64 // of its memory by its clock, in bytes per second; 0 where it does not say
 	products  products
+	versions  versions
 	small     *driver.Pinned // numbers on their way to or from the host
 }
 
@@ -92,6 +93,9 @@ func openDevice(ordinal int, soft bool) (*device, error) {
 		}
 		d.modules = append(d.modules, m)
 	}
+	if err := d.openVersions(); err != nil {
+		return nil, err
+	}
 	return d, d.openProducts()
 }
 
@@ -115,6 +119,7 @@ func (d *device) describe() (err error) {
 		SMs: get(cu.MultiprocessorCount), Shared: get(maxSharedOptin),
 		Capability: 10*get(cu.ComputeCapabilityMajor) + get(cu.ComputeCapabilityMinor),
 	}
+	d.info.Warpgroups = d.soft || d.info.Capability == hopper
 	const kilohertz, twice = 1e3, 2 // two transfers per clock
 	d.bandwidth = twice * kilohertz * float64(get(cu.MemoryClockRate)) * float64(get(cu.GlobalMemoryBusWidth)) / 8
 	return err

@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"encoding/hex"
 	"fmt"
 	"math/bits"
 	"os"
@@ -21,8 +22,7 @@ type products struct {
 	by        string // who computes them, as people read it
 	workspace uint64
 	awake     bool // the GPU's clocks have risen
-	fastest   map[string]blas.Algorithm
-	file      string
+	kept      kept // algorithms, in hexadecimal
 }
 
 // openProducts loads the library where it is. The software device has none of its own; tests give it one by RINGO_CUBLASLT.
@@ -42,9 +42,17 @@ func (d *device) openProducts() error {
 	if d.products.workspace, err = d.allocate(blas.WorkspaceBytes, false); err != nil {
 		return fmt.Errorf("workspace of cuBLASLt, %d bytes: %w", blas.WorkspaceBytes, err)
 	}
-	d.products.findFile(d)
+	d.products.kept = newKept(d, "gemm", fmt.Sprint(d.products.version))
 	return nil
 }
+
+// fastest returns the algorithm that was found for a key.
+func (p *products) fastest(key string) (a blas.Algorithm, ok bool) {
+	raw, err := hex.DecodeString(p.kept.entries[key])
+	return a, err == nil && copy(a[:], raw) == len(a) && len(raw) == len(a)
+}
+
+func (p *products) keep(key string, a blas.Algorithm) { p.kept.entries[key] = hex.EncodeToString(a[:]) }
 
 // productKey names everything that an algorithm may depend on.
 func productKey(g *kernels.Gemm) string {
@@ -67,7 +75,7 @@ func (d *device) choose(p *blas.Plan, g *kernels.Gemm) bool {
 	if use, ok := d.known(p, key); ok {
 		return use
 	}
-	defer d.products.lock()()
+	defer d.products.kept.lock()()
 	if use, ok := d.known(p, key); ok { // another process has timed it
 		return use
 	}
@@ -79,8 +87,8 @@ func (d *device) choose(p *blas.Plan, g *kernels.Gemm) bool {
 		fastest = refused
 	}
 	p.Use(fastest)
-	d.products.fastest[key] = fastest
-	d.products.save()
+	d.products.keep(key, fastest)
+	d.products.kept.save()
 	return fastest != refused
 }
 
@@ -163,7 +171,7 @@ func apart(g *kernels.Gemm) (alone kernels.Gemm, bytes float64) {
 // known gives the plan what was chosen before; ok is false where nothing was, or it fails. One run loads the library's
 // code, which a capture may not do, and shows that the algorithm still works.
 func (d *device) known(p *blas.Plan, key string) (use, ok bool) {
-	a, ok := d.products.fastest[key]
+	a, ok := d.products.fastest(key)
 	if !ok || a == refused {
 		return false, ok
 	}

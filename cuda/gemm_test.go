@@ -129,9 +129,9 @@ func TestProductsRefusedChild(t *testing.T) {
 	require.NoError(t, err)
 	counted := bind(&binder{d: d})
 	for _, refuse := range []string{"nothing", "sums true", "sums"} {
-		for key := range d.products.fastest {
+		for key := range d.products.kept.entries {
 			if strings.Contains(key, refuse) {
-				d.products.fastest[key] = refused
+				d.products.keep(key, refused)
 			}
 		}
 		list := bind(&binder{d: d, commands: &driver.Commands{}, scratch: room})

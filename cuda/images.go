@@ -7,11 +7,12 @@ import (
 	"embed"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
-// compiled holds the kernels as `make cuda` built them: <family>.sm_80.cubin.gz and so on, and <family>.ptx.gz for
-// GPUs newer than any of those. Where no compiler was found only the README is there.
+// compiled holds the kernels as `make cuda` built them: <family>.sm_80.cubin.gz and so on, <family>.ptx.gz for GPUs newer than any of
+// those, and families of Hopper's own instructions as <family>.sm_90a.cubin.gz, which no other GPU runs. Where no compiler was found only the README is there.
 //
 //go:embed image
 var compiled embed.FS
@@ -20,25 +21,22 @@ var compiled embed.FS
 // minor versions of the same major one.
 var architectures = []int{90, 80}
 
+// hopper is the one compute capability that has products of warpgroups.
+const hopper = 90
+
 // images returns the kernels for a device. The software device brings its own: any image will do.
 func images(capability int, soft bool) ([]string, error) {
 	if soft {
 		return []string{"linked into the software device"}, nil
 	}
-	kind := ".ptx.gz"
-	for _, a := range architectures {
-		if a <= capability && a/10 == capability/10 {
-			kind = fmt.Sprintf(".sm_%d.cubin.gz", a)
-			break
-		}
-	}
+	kinds := imageKinds(capability)
 	entries, err := compiled.ReadDir("image")
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	for _, e := range entries {
-		if !strings.HasSuffix(e.Name(), kind) {
+		if _, kind, _ := strings.Cut(e.Name(), "."); !slices.Contains(kinds, kind) {
 			continue
 		}
 		image, err := unpack("image/" + e.Name())
@@ -51,6 +49,21 @@ func images(capability int, soft bool) ([]string, error) {
 		return nil, fmt.Errorf("this binary has no kernels for compute capability %d.%d: build it with make cuda where a CUDA compiler is found", capability/10, capability%10)
 	}
 	return out, nil
+}
+
+// imageKinds are the endings of the images for a compute capability.
+func imageKinds(capability int) []string {
+	kinds := []string{"ptx.gz"}
+	for _, a := range architectures {
+		if a <= capability && a/10 == capability/10 {
+			kinds[0] = fmt.Sprintf("sm_%d.cubin.gz", a)
+			break
+		}
+	}
+	if capability == hopper {
+		kinds = append(kinds, "sm_90a.cubin.gz")
+	}
+	return kinds
 }
 
 func unpack(name string) (string, error) {

@@ -74,7 +74,8 @@ func launch(t *testing.T, d *device, kernel string, threads int, args ...any) *d
 	t.Helper()
 	b := &binder{d: d, commands: &driver.Commands{}}
 	c := &kernels.DeviceCall{Device: d.info, Queue: b}
-	require.NoError(t, c.Launch(kernel, kernels.Grid(1), kernels.Block(threads), 0, args...))
+	const shared = 9 << 10 // what the products of a warpgroup want
+	require.NoError(t, c.Launch(kernel, kernels.Grid(1), kernels.Block(threads), shared, args...))
 	return b.commands
 }
 
@@ -106,6 +107,20 @@ func TestPlantedChild(t *testing.T) {
 		y, err := run(t, softDevice(t), "planted_missing_wait", 32, 128)
 		require.NoError(t, err)
 		require.True(t, math.IsNaN(float64(y[0])), "the copy had arrived: %v", y[0])
+	})
+	t.Run("product", func(t *testing.T) {
+		y, err := run(t, softDevice(t), "planted_product", 128, 2048)
+		require.NoError(t, err)
+		require.Equal(t, float32(0+1+4+9+16+25+36+49), y[0])
+	})
+	t.Run("product_missing_wait", func(t *testing.T) {
+		y, err := run(t, softDevice(t), "planted_product_missing_wait", 128, 2048)
+		require.NoError(t, err)
+		require.True(t, math.IsNaN(float64(y[0])), "the product had landed: %v", y[0])
+	})
+	t.Run("product_missing_fence", func(t *testing.T) {
+		_, err := run(t, softDevice(t), "planted_product_missing_fence", 128, 2048)
+		require.Regexp(t, "(?i)launch_?failed", err.Error())
 	})
 	t.Run("out_of_bounds", func(t *testing.T) {
 		_, err := run(t, softDevice(t), "planted_out_of_bounds", 256, 256)
@@ -158,7 +173,7 @@ func childMissingEvent(t *testing.T) {
 }
 
 func TestPlantedMistakesShow(t *testing.T) {
-	for _, name := range []string{"barrier", "missing_barrier", "divergent_barrier", "half_mask", "missing_wait", "missing_synchronisation", "missing_event"} {
+	for _, name := range []string{"barrier", "missing_barrier", "divergent_barrier", "half_mask", "missing_wait", "product", "product_missing_wait", "product_missing_fence", "missing_synchronisation", "missing_event"} {
 		for _, env := range []string{"SOFTCUDA_DEFERRED=0", "SOFTCUDA_DEFERRED=1", "SOFTCUDA_ORDER=reverse"} {
 			t.Run(name+" "+env, func(t *testing.T) {
 				t.Parallel()
@@ -176,6 +191,14 @@ func TestKernelErrorNamesKernelAndBlock(t *testing.T) {
 	out, err := child(t, "divergent_barrier")
 	require.NoError(t, err, out)
 	require.Contains(t, out, "softcuda: kernel planted_divergent_barrier, block (0,0,0): barrier in divergent code: 128 of 256 threads ended")
+}
+
+// A product that reads what was copied without a fence is named.
+func TestMissingProxyFenceIsNamed(t *testing.T) {
+	t.Parallel()
+	out, err := child(t, "product_missing_fence")
+	require.NoError(t, err, out)
+	require.Contains(t, out, "wgmma reads what thread 0 copied to shared memory without fence.proxy.async after it")
 }
 
 // asanEnv is the environment in which the software device runs under AddressSanitizer.
@@ -216,7 +239,7 @@ func TestMisalignedAccessIsFound(t *testing.T) {
 // Every op and several tiles under AddressSanitizer, with every buffer an allocation of its own.
 func TestSuiteUnderAddressSanitizer(t *testing.T) {
 	t.Parallel()
-	cmd := process.Command(os.Args[0], "-test.run=^(TestSuite|TestSuiteBF16|TestShapes)$")
+	cmd := process.Command(os.Args[0], "-test.run=^(TestSuite|TestSuiteBF16|TestShapes|TestWarpgroups)$")
 	cmd.Env = append(os.Environ(), asanEnv(t)...)
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -225,7 +248,7 @@ func TestSuiteUnderAddressSanitizer(t *testing.T) {
 // The suite with work deferred until something synchronises, and threads run last to first.
 func TestSuiteDeferredAndReversed(t *testing.T) {
 	t.Parallel()
-	cmd := process.Command(os.Args[0], "-test.run=^TestSuite$")
+	cmd := process.Command(os.Args[0], "-test.run=^(TestSuite|TestWarpgroups)$")
 	cmd.Env = append(os.Environ(), "SOFTCUDA_DEFERRED=1", "SOFTCUDA_ORDER=reverse")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, string(out))

@@ -120,10 +120,12 @@ func (p *attentionDevice) forward(c *DeviceCall, t tensor.DType) error {
 	if i < 0 {
 		return p.plain(c, "attention", t, p.Queries, p.Heads)
 	}
-	k := attentionTiles[i]
-	shared := (k.out[0] + 4*k.out[1]) * headRowBytes(k.dim)
-	return c.Launch("attention_bf16_"+strconv.Itoa(k.dim), Grid(ceilDiv(int(p.Queries), k.out[0]), int(p.Heads), int(p.Batch)),
-		Block(attentionThreads), shared, *p)
+	return p.versions(c, func() error {
+		k := attentionTiles[i]
+		shared := (k.out[0] + 4*k.out[1]) * headRowBytes(k.dim)
+		return c.Launch("attention_bf16_"+strconv.Itoa(k.dim), Grid(ceilDiv(int(p.Queries), k.out[0]), int(p.Heads), int(p.Batch)),
+			Block(attentionThreads), shared, *p)
+	}, p.forwardHopper)
 }
 
 func deviceAttention(c *DeviceCall) error {
@@ -163,13 +165,18 @@ func deviceAttentionGrad(c *DeviceCall) error {
 		}
 		return p.plain(c, "attention_dq", t, p.Queries, p.Heads)
 	}
+	return p.versions(c, func() error { return p.backward(c, i) }, p.backwardHopper)
+}
+
+// backward launches the sums of the gradient on row i of attentionTiles; delta is there.
+func (p *attentionDevice) backward(c *DeviceCall, i int) error {
 	k, name := attentionTiles[i], "_bf16_"+strconv.Itoa(attentionTiles[i].dim)
 	// Two resident tiles and two stages of two passing ones; dk and dv also keep two statistics per passing row.
 	shared := 2*(k.dkv[0]+2*k.dkv[1])*headRowBytes(k.dim) + 4*k.dkv[1]*4
-	err = c.Launch("attention_dkv"+name, Grid(ceilDiv(int(p.Keys), k.dkv[0]), int(p.KVHeads), int(p.Batch)), Block(attentionThreads), shared, p)
+	err := c.Launch("attention_dkv"+name, Grid(ceilDiv(int(p.Keys), k.dkv[0]), int(p.KVHeads), int(p.Batch)), Block(attentionThreads), shared, *p)
 	if err != nil {
 		return err
 	}
 	shared = 2 * (k.dq[0] + 2*k.dq[1]) * headRowBytes(k.dim)
-	return c.Launch("attention_dq"+name, Grid(ceilDiv(int(p.Queries), k.dq[0]), int(p.Heads), int(p.Batch)), Block(attentionThreads), shared, p)
+	return c.Launch("attention_dq"+name, Grid(ceilDiv(int(p.Queries), k.dq[0]), int(p.Heads), int(p.Batch)), Block(attentionThreads), shared, *p)
 }

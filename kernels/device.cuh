@@ -2,6 +2,7 @@
 // simt.h (-DSOFTCUDA) for the software device.
 //
 //   KERNEL(name, threads, (parameters)) { … }   a kernel; threads is the largest block it is launched with
+//   KERNEL_BLOCKS(name, threads, blocks, (parameters)) { … }   with registers for so many blocks at once per multiprocessor
 //   DYN_SHARED(T, name);                        the block's dynamic shared memory as T *name
 //
 // Element types: float, bf16. Arithmetic is in float; load and store convert: to_float, from_float<T>.
@@ -25,6 +26,7 @@ typedef unsigned long long uint64_t;
 #include <cstdint>
 #endif
 #define KERNEL(name, threads, args) extern "C" __global__ void __launch_bounds__(threads) name args
+#define KERNEL_BLOCKS(name, threads, blocks, args) extern "C" __global__ void __launch_bounds__(threads, blocks) name args
 #define DYN_SHARED(T, name)                                     \
   extern __shared__ __align__(128) unsigned char dyn_shared_[]; \
   T *name = reinterpret_cast<T *>(dyn_shared_)

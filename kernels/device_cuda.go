@@ -29,9 +29,10 @@ type Dim3 struct{ X, Y, Z uint32 }
 // DeviceInfo is what a binding may adapt its launches to. The order of a sum must not depend on it where
 // results should agree between devices.
 type DeviceInfo struct {
-	SMs        int // multiprocessors
-	Shared     int // largest dynamic shared memory of a block, in bytes
-	Capability int // compute capability, 10·major + minor
+	SMs        int  // multiprocessors
+	Shared     int  // largest dynamic shared memory of a block, in bytes
+	Capability int  // compute capability, 10·major + minor
+	Warpgroups bool // it has wgmma: compute capability 9.0 and no other
 }
 
 // DeviceCall is one instruction bound to device memory. An op's binding describes the kernels that compute it;
@@ -57,6 +58,8 @@ type Queue interface {
 	Scratch(n int64) uint64
 	// Gemm adds a matrix product by the device's library; false where there is none or it does not take this one.
 	Gemm(g *Gemm) bool
+	// Fastest adds one of several versions of call c.
+	Fastest(c *DeviceCall, v *Versions) error
 }
 
 // ErrNoKernel is what a binding returns, through Uncovered, for types or shapes that it has no kernel for.

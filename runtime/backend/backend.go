@@ -47,6 +47,13 @@ type Tuner interface {
 	Tune(o *plan.Options)
 }
 
+// Versioned is a Backend that has several versions of some kernels and finds out which are fastest. Force makes programs compiled from
+// then on take those of one of its names; "" lets it choose again.
+type Versioned interface {
+	Versions() []string
+	Force(name string) error
+}
+
 // Tuned returns the options for a program of b.
 func Tuned(b Backend, o plan.Options) plan.Options {
 	if t, ok := b.(Tuner); ok {

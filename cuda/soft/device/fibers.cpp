@@ -112,11 +112,13 @@ void finish_copies(unsigned left) {
   for (auto &x : c.list) {
     if (x.group + left >= c.group) {
       c.list[kept++] = x;
-    } else if (x.valid) {
-      memcpy(x.to, x.from, 16);
-    } else {
-      memset(x.to, 0, 16);
+      continue;
     }
+    if (x.valid)
+      memcpy(x.to, x.from, 16);
+    else
+      memset(x.to, 0, 16);
+    own.runner->products.wrote(x.to);
   }
   c.list.resize(kept);
 }
@@ -179,6 +181,7 @@ bool Runner::release_warp(unsigned from, unsigned to) {
 
 std::string Runner::run_block() {
   simt::block = &block;
+  products.reset(count, shared);
   for (unsigned i = 0; i < count; i++) {
     Thread *t = &threads[i];
     t->linear = i, t->slot = 0, t->done = false, t->waiting = kReady, t->stack = nullptr;
@@ -196,7 +199,11 @@ std::string Runner::run_block() {
       alive += !threads[i].done;
       at_barrier += !threads[i].done && threads[i].waiting == kBlock;
     }
-    if (!alive) return "";
+    if (!alive) {
+      for (const Lane &l : products.lanes)
+        if (!l.parts.empty()) return "a thread ended while its warpgroup's products were under way";
+      return products.fault;
+    }
     if (at_barrier != alive)
       return "deadlock: " + std::to_string(alive - at_barrier) + " of " + std::to_string(count) + " threads wait at a warp barrier for lanes that wait for the block";
     if (alive != count && at_barrier) // CUDA leaves this undefined

@@ -44,7 +44,7 @@ static void work(Job *j) {
   static const bool reverse = env_is("SOFTCUDA_ORDER", "reverse");
   Runner *r = this_runner();
   poison_shared();
-  r->kernel = j->kernel, r->params = j->params, r->reverse = reverse;
+  r->kernel = j->kernel, r->params = j->params, r->reverse = reverse, r->shared = j->shared;
   r->count = j->size.x * j->size.y * j->size.z;
   if (r->threads.size() < r->count) r->threads.resize(r->count), r->stacks.resize(r->count), r->copies.resize(r->count);
   for (unsigned i = 0; i < r->count; i++)

@@ -46,6 +46,29 @@ KERNEL(planted_missing_wait, 32, (const float *x, float *y)) {
   for (int k = 0; k < 4; k++) y[4 * threadIdx.x + k] = all[4 * threadIdx.x + k];
 }
 
+// y[i] is a sum of C = X·Xᵀ over the first 16 of 64 columns, X being 64 rows of x read as bf16, by a warpgroup: right, read without waiting
+// for it, and of rows whose copies no fence made visible to the product.
+#include "../../../kernels/wgmma.cuh"
+template <bool fence, bool wait> DEVICE void product_of(const float *x, float *y) {
+  DYN_SHARED(char, dynamic);
+  shared_at tile = (shared_address(dynamic) + 1023) & ~(shared_at)1023;
+  for (int i = threadIdx.x; i < 64 * 8; i += WARPGROUP) copy_async16(tile + i / 8 * 128 + ((i ^ i / 8) & 7) * 16, x + 4 * i, true);
+  copy_async_commit();
+  copy_async_wait<0>();
+  if (fence) fence_async();
+  __syncthreads();
+  float c[32];
+  wgmma_fence();
+  wgmma_rows<64>(c, matrix_at(tile, 0), matrix_at(tile, 0), false);
+  wgmma_commit();
+  if (wait) wgmma_wait<0>(c);
+  y[threadIdx.x] = c[0];
+  wgmma_wait<0>(c);
+}
+KERNEL(planted_product, WARPGROUP, (const float *x, float *y)) { product_of<true, true>(x, y); }
+KERNEL(planted_product_missing_wait, WARPGROUP, (const float *x, float *y)) { product_of<true, false>(x, y); }
+KERNEL(planted_product_missing_fence, WARPGROUP, (const float *x, float *y)) { product_of<false, true>(x, y); }
+
 // Eight parameters and no work, to time and to count launches.
 KERNEL(planted_nothing, 32, (float *a, float *b, float *c, float *d, int64_t e, int f, float g, unsigned h)) {
   (void)a, (void)b, (void)c, (void)d, (void)e, (void)f, (void)g, (void)h;

@@ -1,6 +1,7 @@
 // The state of one OS thread that runs blocks.
 #pragma once
 #include "fibers.h"
+#include "wgmma.h"
 #include <vector>
 
 namespace simt {
@@ -16,6 +17,7 @@ struct Copies {
 struct Runner {
   Block block;
   std::vector<Copies> copies; // of each thread
+  Products products;          // of warpgroups
   std::vector<Thread> threads;
   std::vector<char *> stacks, free_stacks; // the stack of each thread that has one; unused ones
   void *scheduler = nullptr;               // stack pointer of run_warp while a fiber runs
@@ -23,6 +25,7 @@ struct Runner {
   void **params = nullptr;
   unsigned count = 0;                               // threads of a block
   unsigned started = 0, warp_start = 0, warp_end = 0; // next thread of the warp to start
+  unsigned shared = 0;                              // bytes of dynamic shared memory
   bool reverse = false;                             // run threads last to first
 
   // order is which thread runs k-th: within a warp, and warp by warp, first to last or last to first.

@@ -107,6 +107,7 @@ static inline unsigned warp_start() { return block->current->linear & ~31u; }
   static void name args;                                     \
   static simt::Kernel kernel_##name(#name, threads, name);   \
   static void name args
+#define KERNEL_BLOCKS(name, threads, blocks, args) KERNEL(name, threads, args)
 #define DYN_SHARED(T, name) T *name = (T *)simt::block->dynamic
 
 #define threadIdx (simt::block->current->index)
