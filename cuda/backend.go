@@ -122,7 +122,7 @@ func (b *Backend) Close() error {
 // and add up a factor's rows as they go; with 16,384 rows of logits, 1.5 GiB for 50,257 words, they are as fast as with more.
 func (b *Backend) Tune(o *plan.Options) {
 	o.PadClasses, o.BiasInProduct, o.HalfGradients = true, true, true
-	o.ClassifierBytes = 3 << 29
+	o.Logits = plan.Logits{Bytes: 3 << 29, Rows: 8192}
 	o.Storage, o.Disable = o.Precision, slices.Concat(o.Disable, []string{"keep-slope"})
 }
 

@@ -48,7 +48,8 @@ func (*CPU) Close() error     { return nil }
 // more that of a GPT loses 8 %.
 const updateMost = 1 << 17
 
-// Tune asks for what the C kernels have.
+// Tune asks for what the C kernels have. It leaves logits in one piece: in chunks of rows the classifier's weight cannot be moved by the
+// product that is its gradient, and a step of GPT-2 124M takes 0 to 8 % longer with 4096 rows in four, a fifth with 256 in two.
 func (c *CPU) Tune(o *plan.Options) {
 	if c.reference {
 		return

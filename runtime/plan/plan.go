@@ -27,15 +27,20 @@ type Options struct {
 	BiasInProduct bool
 	// HalfFactors says that the device's kernels write what bf16 products alone read in bf16, and that its products read that beside f32.
 	HalfFactors bool
-	// ClassifierRows is how many rows of logits are computed at once; 0 for as many as suit ClassifierBytes, all where that is 0 too.
+	// ClassifierRows is how many rows of logits are computed at once; 0 for as many as suit Logits, all where that is not set either.
 	ClassifierRows int
-	// ClassifierBytes says that the device's memory is short: about so many bytes of logits at once.
-	ClassifierBytes int
-	Blocks          bool     // the device reads weights in "blocks"
-	Rounding        string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
-	Recompute       string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
-	Disable         []string // names of optional passes to leave out, for tests and for finding faults
-	Dump            func(pass string, g *graph.Graph)
+	Logits         Logits
+	Blocks         bool     // the device reads weights in "blocks"
+	Rounding       string   // of parameters to bf16: nearest (or empty) or stochastic, which reads the input graph.RNG
+	Recompute      string   // what the backward pass computes again instead of keeping it: none (or empty), gelu, norm, block
+	Disable        []string // names of optional passes to leave out, for tests and for finding faults
+	Dump           func(pass string, g *graph.Graph)
+}
+
+// Logits says with how few of a language model's logits at once a device is as fast as with all of them.
+type Logits struct {
+	Bytes int // about so many; 0 for all
+	Rows  int // at least
 }
 
 // Training asks for a whole training step.

@@ -8,9 +8,8 @@ import (
 	"ringo/runtime/tensor"
 )
 
-// leastClassifierRows is what automatic chunks have at least: products with fewer rows are slower on GPUs than one with all of them.
-// Chunks are whole multiples of chunkMultiple rows, which are whole tiles and start where tensors may.
-const leastClassifierRows, chunkMultiple = 8192, 128
+// chunkMultiple is what automatic chunks have a multiple of rows of: whole tiles, which start where tensors may.
+const chunkMultiple = 128
 
 // classifierRows computes a language model's classifier in chunks of rows: product, loss with its gradient over the logits, and the
 // gradient's products, before the next chunk's logits take the same memory (as Hsu et al., "Liger Kernel", 2024, section 3.2, whose
@@ -33,10 +32,10 @@ func (o *Options) chunk(rows, bytes int) int {
 	if o.ClassifierRows > 0 {
 		return o.ClassifierRows
 	}
-	if o.ClassifierBytes == 0 {
+	if o.Logits.Bytes == 0 {
 		return rows
 	}
-	chunks := max(1, min((bytes+o.ClassifierBytes/2)/o.ClassifierBytes, rows/leastClassifierRows))
+	chunks := max(1, min((bytes+o.Logits.Bytes/2)/o.Logits.Bytes, rows/max(1, o.Logits.Rows)))
 	each := (rows + chunks - 1) / chunks
 	return (each + chunkMultiple - 1) / chunkMultiple * chunkMultiple
 }

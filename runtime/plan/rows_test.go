@@ -15,7 +15,7 @@ import (
 // onGPU are the options that CUDA asks for.
 func onGPU(rows int) plan.Options {
 	return plan.Options{Training: &plan.Training{Rule: rule}, Precision: tensor.BF16, Storage: tensor.BF16, PadClasses: true, BiasInProduct: true,
-		HalfGradients: true, ClassifierRows: rows, ClassifierBytes: 3 << 29, Disable: []string{"keep-slope"}}
+		HalfGradients: true, ClassifierRows: rows, Logits: plan.Logits{Bytes: 3 << 29, Rows: 8192}, Disable: []string{"keep-slope"}}
 }
 
 func ops(p *plan.Program) map[string]int {
@@ -111,13 +111,13 @@ func TestClassifiersInOnePiece(t *testing.T) {
 	explain := func(rows, bytesAtOnce int, disable ...string) string {
 		var out bytes.Buffer
 		plan.Explain(&out, program(t, gpt(1, 2, 32, 64, 65), 4, plan.Options{Training: &plan.Training{Rule: rule}, ClassifierRows: rows,
-			ClassifierBytes: bytesAtOnce, Disable: disable}))
+			Logits: plan.Logits{Bytes: bytesAtOnce, Rows: 129}, Disable: disable}))
 		return out.String()
 	}
 	want := explain(0, 0)
 	require.Equal(t, want, explain(256, 0))
 	require.Equal(t, want, explain(1000, 0))
-	require.Equal(t, want, explain(0, 1), "at least 8192 rows")
+	require.Equal(t, want, explain(0, 1), "at least 129 of 256 rows")
 	require.Equal(t, want, explain(100, 0, "classifier-rows"))
 	require.NotEqual(t, want, explain(100, 0))
 
