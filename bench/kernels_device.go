@@ -83,10 +83,10 @@ func deviceKernels(c Config) ([]KernelResult, error) {
 	}
 	bandwidth := float64(bytes) / rate / 1e9
 	out := []KernelResult{{Job: "kernels", Kernel: "copy of f32", DType: c.DType, MinMS: rate * 1e3, GBps: bandwidth, Floor: rate * 1e3, Share: 1}}
-	for _, k := range deviceCases(shape, backend.Tuned(b, plan.Options{Precision: c.Precision(), Storage: tensor.F32}).Storage) {
+	row := func(k kernelCase) error {
 		best, bytes, flops, err := timeOnDevice(b, k, c)
 		if err != nil {
-			return nil, fmt.Errorf("kernel %s: %w", k.name, err)
+			return fmt.Errorf("kernel %s: %w", k.name, err)
 		}
 		if k.op == "embedding" {
 			bytes = 2 * int64(k.in[1].Shape[0]) * int64(k.in[0].Shape[1]) * int64(k.in[0].DType.Size()) // the rows it needs, not the table
@@ -94,8 +94,38 @@ func deviceKernels(c Config) ([]KernelResult, error) {
 		floor := max(float64(flops)/(peak*1e9), float64(bytes)/(bandwidth*1e9))
 		out = append(out, KernelResult{Job: "kernels", Kernel: k.name, DType: c.DType, Threads: kernels.Threads(), MinMS: best * 1e3,
 			GFLOPS: float64(flops) / best / 1e9, GBps: float64(bytes) / best / 1e9, Floor: floor * 1e3, Share: floor / best})
+		return nil
 	}
-	return out, nil
+	cases := deviceCases(shape, backend.Tuned(b, plan.Options{Precision: c.Precision(), Storage: tensor.F32}).Storage)
+	for _, k := range cases {
+		if err := row(k); err != nil {
+			return nil, err
+		}
+	}
+	return out, eachVersion(b, cases, row)
+}
+
+// eachVersion times attention by each kind of kernel that the device has for it; the rows before are of those that it takes by itself.
+func eachVersion(b backend.Backend, cases []kernelCase, row func(kernelCase) error) error {
+	v, ok := b.(backend.Versioned)
+	if !ok || len(v.Versions()) < 2 {
+		return nil
+	}
+	for _, version := range v.Versions() {
+		if err := v.Force(version); err != nil {
+			return err
+		}
+		for _, k := range cases {
+			if k.op != "attention" && k.op != "attention_grad" {
+				continue
+			}
+			k.name += ", " + version
+			if err := row(k); err != nil {
+				return err
+			}
+		}
+	}
+	return v.Force("")
 }
 
 // timeOnDevice returns the seconds of one run of a case, and the bytes and FLOPs that the planner counts for it. A scalar

@@ -104,15 +104,17 @@ func (d *device) time(p *blas.Plan) (fastest blas.Algorithm, best float32, found
 	return fastest, best, found
 }
 
-// wake runs a product until the GPU's clocks have risen, once: idle they are far below (345 of 1980 MHz were seen on an H200), and the
-// first candidates, which the library thinks best, would be timed at that.
+// riseTime is how long a GPU works before its clocks have risen: idle they are far below (345 of 1980 MHz were seen on an H200), and
+// what is timed first would be timed at that.
+const riseTime = 200 * time.Millisecond
+
+// wake runs a product until the GPU's clocks have risen, once.
 func (d *device) wake(p *blas.Plan) {
-	const rise = 200 * time.Millisecond
 	if d.soft || d.products.awake {
 		return
 	}
 	d.products.awake = true
-	for start := time.Now(); time.Since(start) < rise; {
+	for start := time.Now(); time.Since(start) < riseTime; {
 		if _, ok := p.Time(d.compute, timedRuns); !ok {
 			return
 		}

@@ -20,6 +20,9 @@ type versions struct {
 	said   []string
 }
 
+// trying stands in the place of a version while a process tries.
+const trying = "trying"
+
 // EnvVersion forces versions of kernels by name, for tests and measurements.
 const EnvVersion = "RINGO_CUDA_KERNELS"
 
@@ -79,6 +82,10 @@ func (d *device) version(c *kernels.DeviceCall, v *kernels.Versions) (int, error
 	}
 	k := &d.versions.kept
 	defer k.lock()()
+	if k.entries[v.Key] == trying { // and nobody holds the lock who could be
+		k.entries[v.Key] = fmt.Sprintf("%s: a process ended while it tried the others; to try again, delete %s", v.List[0].Name, k.file)
+		k.save()
+	}
 	if i, ok := d.found(v); ok { // another process has tried
 		return i, nil
 	}
@@ -86,7 +93,7 @@ func (d *device) version(c *kernels.DeviceCall, v *kernels.Versions) (int, error
 		d.say(fmt.Sprintf("%s by %s: no memory to try the others", v.Key, v.List[0].Name))
 		return 0, nil
 	}
-	k.entries[v.Key] = fmt.Sprintf("%s: a process ended while it tried the others; to try again, delete %s", v.List[0].Name, k.file)
+	k.entries[v.Key] = trying
 	k.save()
 	i, why, err := d.try(c, v)
 	if err != nil {

@@ -55,8 +55,7 @@ func TestVersionsAreTried(t *testing.T) {
 	for key, found := range d.versions.kept.entries {
 		require.Equal(t, "attention_grad of 70 queries, 70 keys, 2/1 heads of 64, first 0, rows 256 256, 1 sequences", key)
 		require.Regexp(t, `^(mma|wgmma): mma [0-9.e+]+ ms, wgmma [0-9.e+]+ ms$`, found)
-		// As a process leaves it that does not come back from a trial.
-		d.versions.kept.entries[key] = "mma: a process ended"
+		d.versions.kept.entries[key] = trying // as a process leaves it that does not come back from a trial
 	}
 	d.versions.kept.save()
 	d.versions.kept.entries = map[string]string{}
@@ -88,5 +87,15 @@ func TestTrialFindsWrongResults(t *testing.T) {
 		} else {
 			require.Contains(t, says, c.says)
 		}
+	}
+}
+
+// Code for Hopper's own instructions is loaded there and nowhere else.
+func TestImageKinds(t *testing.T) {
+	t.Parallel()
+	for capability, kinds := range map[int][]string{
+		80: {"sm_80.cubin.gz"}, 89: {"sm_80.cubin.gz"}, 90: {"sm_90.cubin.gz", "sm_90a.cubin.gz"}, 100: {"ptx.gz"}, 120: {"ptx.gz"},
+	} {
+		require.Equal(t, kinds, imageKinds(capability), capability)
 	}
 }

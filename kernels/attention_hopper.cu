@@ -42,9 +42,7 @@ template <int D, int BC, int PIECE> DEVICE void attend(const AttentionArgs &p) {
     copy_async_wait<0>();
     fence_async();
     __syncthreads(); // this tile is there; the other one has been read by all
-    if (from + BC < most) {
-      copy.template start<BC>(k_tiles + (stage ^ 1) * Keys::bytes, apart, v_tiles - k_tiles);
-    }
+    if (from + BC < most) copy.template start<BC>(k_tiles + (stage ^ 1) * Keys::bytes, apart, v_tiles - k_tiles);
     copy_async_commit();
     if (from >= mine) continue; // masked for all of this warpgroup
     wgmma_fence();

@@ -90,7 +90,7 @@ if [ "$(sort -u "$runs/hashes" | wc -l)" != 1 ] || [ "$(wc -l <"$runs/hashes")" 
 fi
 echo "the script for GPU machines, on the software device"
 DEVICE=soft SECONDS_PER_JOB=1 scripts/gpu-check.sh -o "$runs/report.md" machine smoke kernels >"$runs/gpu-check.log" || { cat "$runs/gpu-check.log" >&2; exit 1; }
-grep -q 'attention_grad' "$runs/report.md"
+grep -q 'attention_grad, wgmma' "$runs/report.md"
 echo "a check that fails there fails the script, behind a pipe too"
 mkdir "$runs/bin"
 printf '#!/bin/sh\necho "ERROR SUMMARY: 1 error"\nexit 1\n' >"$runs/bin/compute-sanitizer"

@@ -111,7 +111,11 @@ stage_ops() {
   done
 }
 
-stage_shapes() { block "Several tiles, every head size" 180 bash -c "tests '^TestShapes\$'"; }
+# By warpgroups last: what a wrong kernel leaves behind stays with its process.
+stage_shapes() {
+  block "Several tiles, every head size" 180 bash -c "tests '^TestShapes\$'"
+  block "Attention by warpgroups, on a Hopper GPU" 120 bash -c "tests '^TestWarpgroups\$'"
+}
 
 stage_golden() {
   block "Ten steps against PyTorch's losses and the CPU's, and twice to the same bits" 180 bash -c "set -o pipefail; tests '^TestGolden(OverLanes)?\$' -test.v | grep -v '^=== '"
@@ -166,7 +170,7 @@ stage_sanitizer() {
   # Without cuBLASLt: products are checked that are ours. Calls that fail are not reported: a kernel is asked for its parameters until
   # there is none, and looked for in one image after the other, so hundreds do, and each would count as an error.
   for tool in memcheck racecheck initcheck synccheck; do
-    block "compute-sanitizer $tool" 100 env RINGO_CUBLASLT=/none bash -c "set -o pipefail; cd cuda && compute-sanitizer --tool $tool --report-api-errors no --error-exitcode 1 '$test' -test.run '^TestSuite\$/^ops\$/^(layernorm|softmax|matmul|attention|cross_entropy|adamw|conv2d|embedding)' | tail -n 25"
+    block "compute-sanitizer $tool" 100 env RINGO_CUBLASLT=/none bash -c "set -o pipefail; cd cuda && compute-sanitizer --tool $tool --report-api-errors no --error-exitcode 1 '$test' -test.run '^(TestSuite|TestWarpgroups)\$/^ops\$/^(layernorm|softmax|matmul|attention|cross_entropy|adamw|conv2d|embedding)' | tail -n 25"
   done
 }
 
