@@ -61,7 +61,7 @@ func Open(spec, library string) (*Backend, error) {
 		}
 	}
 	if err := driver.Open(library); err != nil {
-		return nil, fmt.Errorf("device %s: %w", what, err)
+		return nil, fmt.Errorf("device %s: %w%s", what, err, hidden())
 	}
 	d, err := openDevice(ordinal, library != "")
 	if err != nil {
@@ -106,6 +106,9 @@ func (b *Backend) Close() error {
 		return err
 	}
 	defer b.d.leave()
+	if b.d.lost {
+		return nil
+	}
 	errs := []error{b.d.compute.Synchronize(), b.d.copies.Synchronize(), b.d.small.Close(), b.d.free(b.d.products.workspace)}
 	if b.d.products.version != 0 {
 		b.d.products.handle.Close()

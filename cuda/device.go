@@ -32,6 +32,7 @@ type device struct {
 	products  products
 	versions  versions
 	small     *driver.Pinned // numbers on their way to or from the host
+	lost      bool           // its context broke: see fault
 }
 
 // EnvGraphs, set to 0, has programs run command by command. With the driver's own CUDA_LAUNCH_BLOCKING=1 a kernel that fails is then
@@ -60,7 +61,10 @@ func openDevice(ordinal int, soft bool) (*device, error) {
 		return nil, fmt.Errorf("counting devices: %w", err)
 	}
 	if ordinal < 0 || ordinal >= n {
-		return nil, fmt.Errorf("device %d does not exist: this machine has %d, numbered from 0", ordinal, n)
+		return nil, fmt.Errorf("device %d does not exist: this machine has %d, numbered from 0%s", ordinal, n, hidden())
+	}
+	if err := usable(cu.Device(ordinal), soft); err != nil {
+		return nil, fmt.Errorf("device %d: %w", ordinal, err)
 	}
 	d := &device{ordinal: cu.Device(ordinal), soft: soft, functions: map[string]*function{}, ungraphed: os.Getenv(EnvGraphs) == "0"}
 	if d.ctx, err = d.ordinal.RetainPrimaryCtx(); err != nil {
@@ -99,6 +103,38 @@ func openDevice(ordinal int, soft bool) (*device, error) {
 	return d, d.openProducts()
 }
 
+// hidden says that CUDA_VISIBLE_DEVICES may keep devices from this process, "" where it is not set.
+func hidden() string {
+	v, set := os.LookupEnv("CUDA_VISIBLE_DEVICES")
+	if !set {
+		return ""
+	}
+	return fmt.Sprintf(" (CUDA_VISIBLE_DEVICES is %q: the driver shows only what it lists)", v)
+}
+
+// What the kernels need: a driver, as CUDA numbers versions, and a compute capability, times ten.
+const leastDriver, leastCapability = 12000, 80
+
+// usable says why a device cannot run the kernels. The software device brings its own.
+func usable(d cu.Device, soft bool) error {
+	if v := cu.Version(); v < leastDriver {
+		return fmt.Errorf("its driver is for CUDA %d.%d, the kernels need one for CUDA 12.0 or newer: update the driver (525 or newer)", v/1000, v%1000/10)
+	}
+	major, err := d.Attribute(cu.ComputeCapabilityMajor)
+	if err != nil {
+		return err
+	}
+	minor, err := d.Attribute(cu.ComputeCapabilityMinor)
+	capability := 10*major + minor
+	if err == nil && capability < leastCapability {
+		err = fmt.Errorf("its compute capability is %d.%d, the kernels need 8.0 or newer (Ampere and later): use --device cpu", major, minor)
+	}
+	if err == nil && !soft {
+		_, err = imageFiles(capability)
+	}
+	return err
+}
+
 func (d *device) describe() (err error) {
 	if d.name, err = d.ordinal.Name(); err != nil {
 		return err
@@ -132,7 +168,8 @@ const maxSharedOptin = cu.DeviceAttribute(97)
 func (d *device) enter() error {
 	d.Lock()
 	runtime.LockOSThread()
-	if err := cu.SetCurrentContext(d.ctx); err != nil {
+	if err := cu.SetCurrentContext(d.ctx); err != nil && !d.lost { // of a lost one, what follows says so, or asks for nothing
+		err = d.fault(err)
 		d.leave()
 		return err
 	}

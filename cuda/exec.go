@@ -79,8 +79,11 @@ func (e *exec) prepare(c *compiling) error {
 	return nil
 }
 
-// explain names the instruction whose command the driver refused.
+// explain names the instruction whose command the driver refused. It is called between enter and leave.
 func (e *exec) explain(err error) error {
+	if err = e.d.fault(err); e.d.lost {
+		return err
+	}
 	var f *driver.Failure
 	if errors.As(err, &f) && f.Command < len(e.binder.labels) {
 		return fmt.Errorf("cuda: %s: %w", e.binder.labels[f.Command], f.Err)
@@ -97,9 +100,8 @@ func (e *exec) Run(from, to int) error {
 	}
 	e.d.Lock()
 	runtime.LockOSThread()
-	err := e.run(from, to)
-	e.d.leave()
-	if err != nil {
+	defer e.d.leave()
+	if err := e.run(from, to); err != nil {
 		return e.explain(err)
 	}
 	return nil
@@ -172,8 +174,24 @@ func (e *exec) Close() error {
 	return e.release()
 }
 
-// release waits for what was enqueued and frees everything. It is called between enter and leave.
+// release frees everything. It is called between enter and leave.
 func (e *exec) release() error {
+	var err error
+	if !e.d.lost {
+		err = e.releaseDevice()
+	}
+	if e.binder != nil {
+		e.binder.close()
+	}
+	if e.lanes != nil {
+		e.lanes.close()
+	}
+	e.memory, e.phases, e.inputs = nil, nil, nil
+	return err
+}
+
+// releaseDevice waits for what was enqueued and gives the driver back what it holds.
+func (e *exec) releaseDevice() error {
 	errs := []error{e.d.compute.Synchronize(), e.d.copies.Synchronize()}
 	for _, ph := range e.phases {
 		errs = append(errs, ph.graph.Close())
@@ -187,12 +205,5 @@ func (e *exec) release() error {
 	for _, p := range e.memory {
 		errs = append(errs, e.d.free(p))
 	}
-	if e.binder != nil {
-		e.binder.close()
-	}
-	if e.lanes != nil {
-		e.lanes.close()
-	}
-	e.memory, e.phases, e.inputs = nil, nil, nil
 	return errors.Join(errs...)
 }

@@ -71,7 +71,7 @@ func (e *exec) lane(command func() (int, error)) {
 	if err == nil {
 		err = e.lanes.commands.Run(at, at+1, e.d.ctx, e.d.compute)
 	}
-	e.err = err
+	e.err = e.d.fault(err)
 }
 
 // Host copies a range of the gradient to page-locked memory and waits for it.
@@ -103,5 +103,5 @@ func (e *exec) Commit(from, to int) error {
 	}
 	defer e.d.leave()
 	raw := e.host.Bytes[4*from : 4*to]
-	return cu.MemcpyHtoDAsync(cu.DevicePtr(e.grad+uint64(4*from)), unsafe.Pointer(unsafe.SliceData(raw)), int64(len(raw)), e.d.compute)
+	return e.d.fault(cu.MemcpyHtoDAsync(cu.DevicePtr(e.grad+uint64(4*from)), unsafe.Pointer(unsafe.SliceData(raw)), int64(len(raw)), e.d.compute))
 }

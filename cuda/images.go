@@ -29,26 +29,37 @@ func images(capability int, soft bool) ([]string, error) {
 	if soft {
 		return []string{"linked into the software device"}, nil
 	}
+	files, err := imageFiles(capability)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, f := range files {
+		image, err := unpack(f)
+		if err != nil {
+			return nil, fmt.Errorf("kernel image %s: %w", f, err)
+		}
+		out = append(out, image)
+	}
+	return out, nil
+}
+
+// imageFiles names the images for a compute capability.
+func imageFiles(capability int) (files []string, err error) {
 	kinds := imageKinds(capability)
 	entries, err := compiled.ReadDir("image")
 	if err != nil {
 		return nil, err
 	}
-	var out []string
 	for _, e := range entries {
-		if _, kind, _ := strings.Cut(e.Name(), "."); !slices.Contains(kinds, kind) {
-			continue
+		if _, kind, _ := strings.Cut(e.Name(), "."); slices.Contains(kinds, kind) {
+			files = append(files, "image/"+e.Name())
 		}
-		image, err := unpack("image/" + e.Name())
-		if err != nil {
-			return nil, fmt.Errorf("kernel image %s: %w", e.Name(), err)
-		}
-		out = append(out, image)
 	}
-	if out == nil {
+	if files == nil {
 		return nil, fmt.Errorf("this binary has no kernels for compute capability %d.%d: build it with make cuda where a CUDA compiler is found", capability/10, capability%10)
 	}
-	return out, nil
+	return files, nil
 }
 
 // imageKinds are the endings of the images for a compute capability.

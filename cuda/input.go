@@ -71,9 +71,8 @@ func (e *exec) Feed(name string, raw []byte) error {
 	if err := e.d.enter(); err != nil {
 		return err
 	}
-	err := in.feed(raw)
-	e.d.leave()
-	return err
+	defer e.d.leave()
+	return e.d.fault(in.feed(raw))
 }
 
 // feed waits only where the same slot is still on its way from two feeds ago.

@@ -35,16 +35,22 @@ func Report() []Finding {
 	return append(list, blasFinding(), ncclFinding(), cudnnFinding(), managementFinding(), softFinding())
 }
 
-// Devices is the number of GPUs of this machine, 0 without a driver. As Report it opens the system's driver.
-func Devices() int {
-	if driver.Open("") != nil {
-		return 0
+// Devices is the number of GPUs of this machine that ringo runs on, counted up to the first that it does not, and if there is
+// none, why. As Report it opens the system's driver.
+func Devices() (int, error) {
+	if err := driver.Open(""); err != nil {
+		return 0, fmt.Errorf("%w%s", err, hidden())
 	}
 	n, err := cu.NumDevices()
-	if err != nil {
-		return 0
+	for i := range n {
+		if err = usable(cu.Device(i), false); err != nil {
+			return i, err
+		}
 	}
-	return n
+	if n == 0 && err == nil {
+		err = errors.New("the driver has no GPU" + hidden())
+	}
+	return n, err
 }
 
 func driverFinding() Finding {
@@ -52,10 +58,13 @@ func driverFinding() Finding {
 	if err := driver.Open(""); err != nil {
 		f.Found = err.Error()
 		f.Hint = "training runs on the CPU; on a machine with an NVIDIA GPU install its driver, in a container start it with --gpus all"
+		if h := hidden(); h != "" {
+			f.Found, f.Hint = f.Found+h, "training runs on the CPU; unset CUDA_VISIBLE_DEVICES, or list in it the GPUs to be used, such as 0,1"
+		}
 		return f
 	}
 	v := cu.Version()
-	f.Found, f.OK = fmt.Sprintf("libcuda.so.1 for CUDA %d.%d", v/1000, v%1000/10), v >= 12000
+	f.Found, f.OK = fmt.Sprintf("libcuda.so.1 for CUDA %d.%d", v/1000, v%1000/10), v >= leastDriver
 	if !f.OK {
 		f.Hint = "the kernels need a driver for CUDA 12.0 or newer: update it"
 	}

@@ -74,7 +74,7 @@ func (d *device) move(at uint64, raw []byte, in bool) error {
 	if err == nil && !in {
 		copy(raw, through)
 	}
-	return err
+	return d.fault(err)
 }
 
 func (s *store) Close() error {
@@ -83,6 +83,9 @@ func (s *store) Close() error {
 	}
 	defer s.d.leave()
 	for _, a := range s.arenas {
+		if s.d.lost {
+			break
+		}
 		if err := s.d.free(a); err != nil {
 			return err
 		}

@@ -39,6 +39,7 @@ type launchCmd struct {
 	hostFlags
 	deviceFlags
 
+	gpus  int     // that workers take in turn, 0 where each opens what --device says
 	cores [][]int // of each worker; nil where the system chooses
 }
 
@@ -66,6 +67,9 @@ func (c *launchCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	if c.gpus > 0 && c.N > c.gpus {
+		l.Log.Warn(fmt.Sprintf("%d workers share %d GPUs: a worker per GPU, -n %d, is faster", c.N, c.gpus, c.gpus))
+	}
 	sinks := newJobSinks(e, c.Out, c.JSON)
 	l.Workers, l.Restarts, l.MinWorkers, l.MaxWorkers = c.N, c.Restarts, c.MinWorkers, c.MaxWorkers
 	l.TLS = c.TLS == "on" || c.TLS == "auto" && !loopback(l.Bind)
@@ -83,7 +87,9 @@ func (c *launchCmd) Run(e *env) error {
 
 // fill sets what was left open and answers what cannot be.
 func (c *launchCmd) fill(cfg *config.Config) error {
-	c.place(gpus(), cfg.Train.Lanes)
+	if err := c.place(gpus, cfg.Train.Lanes); err != nil {
+		return usage{err}
+	}
 	if c.N < 0 || c.N > cfg.Train.Lanes {
 		return usage{fmt.Errorf("-n %d: expected 1 to %d, the configuration's train.lanes: a worker has at least one lane", c.N, cfg.Train.Lanes)}
 	}
@@ -101,6 +107,9 @@ func (c *launchCmd) fill(cfg *config.Config) error {
 	}
 	if c.Collective == "nccl" {
 		err := canNCCL(c.Device)
+		if err == nil && c.gpus > 0 && c.N > c.gpus {
+			err = fmt.Errorf("--collective nccl: %d workers would share %d GPUs here, and NCCL wants one for each: use -n %d, or auto or ring", c.N, c.gpus, c.gpus)
+		}
 		if err == nil {
 			err = train.CheckCollective(c.Collective, cfg.Train.Reduce)
 		}
@@ -111,21 +120,34 @@ func (c *launchCmd) fill(cfg *config.Config) error {
 	return nil
 }
 
-// gpus is the number of GPUs of this machine that a worker could have; a build with CUDA replaces it.
-var gpus = func() int { return 0 }
+// gpus is the number of GPUs of this machine that a worker could have, or why there is none; a build with CUDA replaces it.
+var gpus = func() (int, error) { return 0, errors.New("this binary has no CUDA; build it with make cuda") }
 
-// place gives each worker a GPU of its own where there are enough, and says how many workers there are where nobody did: one
-// per GPU, at most one per lane.
-func (c *launchCmd) place(gpus, lanes int) {
-	if c.Device != "auto" && c.Device != "cuda" {
-		gpus = 0
+// place gives each worker a GPU of its own where there are enough, else the GPUs in turn, and says how many workers there are
+// where nobody did: one per GPU, at most one per lane. What was asked for and is not there is refused here, since a worker that
+// dies for the want of it would be started again and again.
+func (c *launchCmd) place(gpus func() (int, error), lanes int) error {
+	kind, number, chosen := strings.Cut(c.Device, ":")
+	n := 0
+	if kind == "auto" || kind == "cuda" {
+		var err error
+		if n, err = gpus(); n == 0 && kind == "cuda" {
+			return fmt.Errorf("--device %s: %w", c.Device, err)
+		}
+	}
+	if i, err := strconv.Atoi(number); chosen && kind == "cuda" && (err != nil || i < 0 || i >= n) {
+		return fmt.Errorf("--device %s: this machine has %d GPUs that can be used, numbered from 0", c.Device, n)
+	}
+	if chosen {
+		n = 0
 	}
 	if c.N == 0 {
-		c.N = min(max(1, gpus), max(1, lanes))
+		c.N = min(max(1, n), max(1, lanes))
 	}
-	if gpus > 0 && c.N <= gpus {
-		c.Device = "cuda" // worker i takes cuda:i
+	if n > 0 {
+		c.Device, c.gpus = "cuda", n
 	}
+	return nil
 }
 
 // canNCCL says why devices of a kind cannot sum gradients by NCCL; a build with CUDA replaces it.
@@ -137,8 +159,8 @@ var canNCCL = func(string) error {
 // other worker be left to hand over its state.
 func (c *launchCmd) workerArgs(w control.Welcome) []string {
 	device := c.Device
-	if device == "cuda" {
-		device += ":" + strconv.Itoa(w.Local)
+	if c.gpus > 0 {
+		device += ":" + strconv.Itoa(w.Local%c.gpus)
 	}
 	args := []string{"worker", "-c", c.Config, "--out", c.Out, "--device", device, "--threads", strconv.Itoa(c.Threads), "--collective", c.Collective}
 	if w.Local < len(c.cores) {

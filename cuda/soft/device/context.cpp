@@ -3,8 +3,10 @@
 #include "runner.h"
 #include <cstdio>
 #include <cstdlib>
+#include <fcntl.h>
 #include <map>
 #include <string>
+#include <unistd.h>
 #include <vector>
 
 namespace softcuda {
@@ -14,11 +16,14 @@ static std::map<const simt::Kernel *, unsigned> shared_limit;
 
 Context *current() { return (Context *)simt::own.context; }
 
-// SOFTCUDA_DEVICES is how many devices there are, 1 where it is not set.
-int device_count() {
-  const char *e = getenv("SOFTCUDA_DEVICES");
-  return e ? atoi(e) : 1;
+// variable is a number of the environment, or what it is without.
+static int variable(const char *name, int otherwise) {
+  const char *e = getenv(name);
+  return e ? atoi(e) : otherwise;
 }
+
+// SOFTCUDA_DEVICES is how many devices there are, 1 where it is not set.
+int device_count() { return variable("SOFTCUDA_DEVICES", 1); }
 
 Stream *stream_of(Handle s) { return s ? (Stream *)s : null_stream(current()->device); }
 
@@ -33,13 +38,26 @@ static unsigned dynamic_limit(const simt::Kernel *k) {
   auto i = shared_limit.find(k);
   return i == shared_limit.end() ? 48 << 10 : i->second;
 }
+
+// SOFTCUDA_FAIL=KERNEL:N makes the Nth launch of a kernel fail as an access out of bounds does; with KERNEL:N:FILE
+// only where FILE can be created, so that of many processes one fails, once.
+static bool doomed(const simt::Kernel *k) {
+  static const std::string order = getenv("SOFTCUDA_FAIL") ? getenv("SOFTCUDA_FAIL") : "";
+  static const size_t colon = order.find(':');
+  static long left = colon == std::string::npos ? 0 : atol(order.c_str() + colon + 1);
+  if (!left || order.compare(0, colon, k->name) || --left) return false;
+  size_t file = order.find(':', colon + 1);
+  if (file == std::string::npos) return true;
+  int f = open(order.c_str() + file + 1, O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  return f >= 0 && !close(f);
+}
 } // namespace softcuda
 using namespace softcuda;
 
 static bool no_device(int d) { return d < 0 || d >= device_count(); }
 
 API cuInit(unsigned) { return device_count() > 0 ? OK : NO_DEVICE; }
-API cuDriverGetVersion(int *v) { *v = 12060; return OK; }
+API cuDriverGetVersion(int *v) { *v = variable("SOFTCUDA_VERSION", 12060); return OK; }
 API cuDeviceGetCount(int *n) { *n = device_count(); return OK; }
 API cuDeviceGet(int *d, int i) { *d = i; return no_device(i) ? BAD_DEVICE : OK; }
 API cuDeviceGetName(char *s, int n, int) { snprintf(s, n, "software CUDA device"); return OK; }
@@ -55,7 +73,9 @@ API cuDeviceGetAttribute(int *v, int attribute, int device) {
       {1, 1024}, {2, 1024}, {3, 1024}, {4, 64},               // threads per block; block dimensions
       {5, 2147483647}, {6, 65535}, {7, 65535},                // grid dimensions
       {8, 48 << 10}, {10, 32}, {12, 65536}, {16, 4},          // shared memory, warp, registers, multiprocessors
-      {39, 2048}, {75, 8}, {76, 0},                           // threads per multiprocessor, compute capability
+      {39, 2048},                                             // threads per multiprocessor
+      {75, variable("SOFTCUDA_CAPABILITY", 80) / 10},         // compute capability
+      {76, variable("SOFTCUDA_CAPABILITY", 80) % 10},
       {81, 164 << 10}, {97, (int)simt::kSharedLimit},         // shared memory per multiprocessor, with opt-in
       {115, 1},                                               // memory pools
   };
@@ -84,7 +104,7 @@ API cuGetErrorName(int r, const char **s) {
   static const std::map<int, const char *> names = {
       {OK, "CUDA_SUCCESS"}, {INVALID, "CUDA_ERROR_INVALID_VALUE"}, {NO_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"},
       {NO_DEVICE, "CUDA_ERROR_NO_DEVICE"}, {BAD_DEVICE, "CUDA_ERROR_INVALID_DEVICE"}, {NO_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT"},
-      {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"}, {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}, {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED"},
+      {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"}, {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}, {ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS"}, {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED"},
       {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"}, {CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"},
       {CAPTURE_UNJOINED, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED"},
   };
@@ -150,6 +170,7 @@ API cuLaunchKernel(Handle f, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
   }
   dim3 grid{gx, gy, gz}, block{bx, by, bz};
   return enqueue(stream_of(s), [=]() -> Result {
+    if (doomed(k)) return ILLEGAL_ADDRESS;
     std::vector<uint64_t> values = copy;
     std::vector<void *> p;
     for (size_t a : at) p.push_back(values.data() + a);
