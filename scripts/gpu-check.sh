@@ -41,6 +41,9 @@ mkdir -p "$parts"
 export RINGO_TEST_DEVICE=$device
 # Tools of a toolkit whose folder is not on the path.
 export PATH=$PATH:${CUDA_HOME:-/usr/local/cuda}/bin:${CUDA_HOME:-/usr/local/cuda}/compute-sanitizer:/usr/local/nvidia/bin
+# CUDA's libraries are looked for in the active Python's packages: PyTorch's, where a python3 that is no link leads to it.
+: "${VIRTUAL_ENV:=$(python3 -c 'import sys; print(sys.prefix)' 2>/dev/null)}"
+export VIRTUAL_ENV
 
 test=$PWD/bin/cuda.test
 if command -v go >/dev/null && [ -e go.mod ]; then

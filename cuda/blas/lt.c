@@ -142,7 +142,8 @@ float ringo_plan_time(ringo_plan *q, CUstream s, int runs) {
   float best = -1, ms = 0;
   int bad = ringo_plan_run(q, s); // the first call loads code
   for (int i = 0; i < runs && !bad; i++) {
-    bad = cuEventRecord(from, s) | ringo_plan_run(q, s) | cuEventRecord(to, s) | cuEventSynchronize(to) | cuEventElapsedTime(&ms, from, to);
+    // ||, not |: in this order.
+    bad = cuEventRecord(from, s) || ringo_plan_run(q, s) || cuEventRecord(to, s) || cuEventSynchronize(to) || cuEventElapsedTime(&ms, from, to);
     if (!bad && (best < 0 || ms < best)) best = ms;
   }
   cuEventDestroy(from);

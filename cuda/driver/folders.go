@@ -42,18 +42,15 @@ func Folders() []string {
 // another, and its packages lie beside the link.
 func pythons() []string {
 	out := []string{os.Getenv("VIRTUAL_ENV"), os.Getenv("CONDA_PREFIX")}
-	const links = 16 // more are a circle
-	at, _ := exec.LookPath("python3")
+	const links = 16                    // more are a circle
+	at, err := exec.LookPath("python3") // of the folder that one happens to be in, it is an error
 	for range links {
-		if at == "" {
-			break
-		}
-		out = append(out, filepath.Dir(filepath.Dir(at)))
-		to, err := os.Readlink(at)
 		if err != nil {
 			break
 		}
-		if !filepath.IsAbs(to) {
+		out = append(out, filepath.Dir(filepath.Dir(at)))
+		var to string
+		if to, err = os.Readlink(at); !filepath.IsAbs(to) {
 			to = filepath.Join(filepath.Dir(at), to)
 		}
 		at = to
