@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	process "os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -15,43 +13,10 @@ import (
 
 	"ringo/cuda/blas"
 	"ringo/cuda/driver"
-	"ringo/cuda/soft"
 	"ringo/kernels"
 	"ringo/runtime/graph"
 	"ringo/runtime/tensor"
 )
-
-// withLibrary runs a test of this binary in a process whose software device has a cuBLASLt.
-func withLibrary(t *testing.T, run string) {
-	t.Helper()
-	library, err := soft.Library()
-	require.NoError(t, err)
-	cmd := process.Command(os.Args[0], "-test.run="+run, "-test.v")
-	cmd.Env = append(os.Environ(), "RINGO_CUBLASLT="+filepath.Join(filepath.Dir(library), "libringo_softcublaslt.so"))
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, string(out))
-	require.Contains(t, string(out), "--- PASS")
-}
-
-// Products by the library: the twin of cuBLASLt in cuda/soft/blas checks descriptors and computes what they say.
-func TestProductsByTheLibrary(t *testing.T) {
-	t.Parallel()
-	withLibrary(t, "^Test(Products(Auxiliary|Refused|Failing)?|Noise)Child$")
-}
-
-// The suite with the library in place of our own products.
-func TestSuiteWithTheLibrary(t *testing.T) {
-	t.Parallel()
-	withLibrary(t, "^TestSuite$/^ops$/^(matmul|linear)")
-	withLibrary(t, "^TestShapes$/^matmul")
-}
-
-// Ten training steps by the library: its activations and their gradients are parts of products there.
-func TestGoldenWithTheLibrary(t *testing.T) {
-	t.Parallel()
-	withLibrary(t, "^TestGolden$/_gpt$")
-	withLibrary(t, "^TestClassifierInChunks$/bf16")
-}
 
 func TestProductsChild(t *testing.T) {
 	if os.Getenv("RINGO_CUBLASLT") == "" {

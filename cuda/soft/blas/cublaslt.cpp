@@ -2,6 +2,7 @@
 // that descriptors, layouts and epilogues are tested without a GPU. Meaning of attributes: NVIDIA's cuBLAS manual.
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <vector>
@@ -128,6 +129,13 @@ API int cublasLtMatmulPreferenceCreate(void **p) { *p = new Attributes; return O
 API int cublasLtMatmulPreferenceSetAttribute(void *p, int a, const void *v, size_t n) { return ((Attributes *)p)->set(a, v, n); }
 API int cublasLtMatmulPreferenceDestroy(void *p) { delete (Attributes *)p; return OK; }
 
+// plain is a library that can add a bias and nothing else at the end of a product: SOFTCUBLASLT_PLAIN=1. What a product adds from
+// elsewhere it refuses when it runs, as real ones may.
+static bool plain() {
+  static const bool on = getenv("SOFTCUBLASLT_PLAIN") && !strcmp(getenv("SOFTCUBLASLT_PLAIN"), "1");
+  return on;
+}
+
 // check refuses what does not fit together, and what the library documents as not supported.
 static int check(const Desc *d, const Layout *a, const Layout *b, const Layout *c) {
   bool ta = d->get(TRANSA), tb = d->get(TRANSB);
@@ -139,6 +147,7 @@ static int check(const Desc *d, const Layout *a, const Layout *b, const Layout *
   if ((epilogue & 256) && (epilogue != 256 || c->get(BATCH, 1) > 1)) return NOT_SUPPORTED;
   if ((epilogue & 128) && c->get(BATCH, 1) > 1 && (!d->get(AUX_STEP) || d->get(AUX_STEP) % 8)) return NOT_SUPPORTED;
   if ((epilogue & 64) && (epilogue & (4 | 32))) return NOT_SUPPORTED;
+  if (plain() && (epilogue & ~(1 | 4))) return NOT_SUPPORTED;
   return OK;
 }
 
@@ -158,6 +167,7 @@ API int cublasLtMatmul(void *, void *d, const void *alpha, const void *pa, void 
                        const void *pc, void *c, void *pd, void *, const uint64_t *algo, void *workspace, size_t, void *stream) {
   if (int r = check((Desc *)d, (Layout *)a, (Layout *)b, (Layout *)c)) return r;
   if ((algo[0] != 1 && algo[0] != 2) || (uint64_t)workspace % 256) return INVALID;
+  if (plain() && *(const float *)beta != 0 && pc != pd) return NOT_SUPPORTED;
   static std::vector<Product *> kept; // a graph may run a product any number of times
   kept.push_back(new Product{*(Desc *)d, *(Layout *)a, *(Layout *)b, *(Layout *)c, *(const float *)alpha, *(const float *)beta, pa, pb, pc, pd});
   return cuLaunchHostFunc(stream, compute, kept.back()) ? INVALID : OK;
