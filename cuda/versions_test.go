@@ -5,8 +5,10 @@ package cuda
 import (
 	"math"
 	"os"
+	process "os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -64,6 +66,38 @@ func TestVersionsAreTried(t *testing.T) {
 	require.Contains(t, d.versions.said[0], "by mma: a process ended")
 	require.FileExists(t, d.versions.kept.file)
 	require.NoError(t, os.Remove(d.versions.kept.file))
+}
+
+// What is timed is the device's work, not that it was asked for: where work waits until somebody waits for it, as on a GPU, in a
+// process of its own.
+func TestTrialsWait(t *testing.T) {
+	t.Parallel()
+	cmd := process.Command(os.Args[0], "-test.run=^TestTrialsWaitChild$", "-test.v")
+	cmd.Env = append(os.Environ(), "SOFTCUDA_DEFERRED=1")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Contains(t, string(out), "--- PASS: TestTrialsWaitChild")
+}
+
+func TestTrialsWaitChild(t *testing.T) {
+	if os.Getenv("SOFTCUDA_DEFERRED") != "1" {
+		t.Skip("runs as a child of TestTrialsWait")
+	}
+	d := softDevice(t)
+	require.NoError(t, d.enter())
+	defer d.leave()
+	x, y := upload(t, d, 256)
+	list := &binder{d: d, commands: &driver.Commands{}}
+	defer list.close()
+	call := &kernels.DeviceCall{Device: d.info, Queue: list}
+	for range 500 {
+		require.NoError(t, call.Launch("planted_barrier", kernels.Grid(1), kernels.Block(256), 0, x, y))
+	}
+	trial := &trial{d: d, lists: []*binder{list}}
+	start := time.Now()
+	took, err := trial.run(0)
+	require.NoError(t, err)
+	require.Greater(t, took, time.Since(start)/2)
 }
 
 // Results that rounding does not explain are refused, NaN first of all.
