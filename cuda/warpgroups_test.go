@@ -10,9 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"ringo/kernels"
+	"ringo/models/golden"
 	"ringo/runtime/backend"
 	"ringo/runtime/backend/backendtest"
 	"ringo/runtime/graph"
+	"ringo/runtime/plan"
 	"ringo/runtime/tensor"
 )
 
@@ -34,16 +36,23 @@ func warpgroupShapes(grad bool) []shape {
 	return out
 }
 
-// TestWarpgroups runs attention in bf16 by its kernels for warpgroups: every sample of the op table, several tiles, and twice to the
-// same bits.
-func TestWarpgroups(t *testing.T) {
-	t.Parallel()
+// byWarpgroups is the device under test, made to take kernels for warpgroups.
+func byWarpgroups(t *testing.T) backend.Backend {
+	t.Helper()
 	device := tested(t)
 	versions := device.(backend.Versioned)
 	if !slices.Contains(versions.Versions(), kernels.VersionWGMMA) {
 		t.Skip("this GPU has no products of warpgroups")
 	}
 	require.NoError(t, versions.Force(kernels.VersionWGMMA))
+	return device
+}
+
+// TestWarpgroups runs attention in bf16 by its kernels for warpgroups: every sample of the op table, several tiles, and twice to the
+// same bits.
+func TestWarpgroups(t *testing.T) {
+	t.Parallel()
+	device := byWarpgroups(t)
 	others := map[string]string{}
 	for _, op := range graph.Ops() {
 		if op.Name != "attention" && op.Name != "attention_grad" {
@@ -61,5 +70,16 @@ func TestWarpgroups(t *testing.T) {
 				require.Equal(t, got[i].Bytes(), again[i].Bytes())
 			}
 		})
+	}
+}
+
+// Ten steps of a small GPT in bf16, as PyTorch takes them.
+func TestWarpgroupsGolden(t *testing.T) {
+	t.Parallel()
+	c, err := golden.Load("../models/testdata/gpt.json")
+	require.NoError(t, err)
+	losses, _ := trainGolden(t, byWarpgroups(t), c, plan.Options{Precision: tensor.BF16, Storage: tensor.BF16}, 1)
+	for step, want := range c.LossesF32 {
+		require.InDelta(t, want, losses[step], 2e-2*c.LossesF32[0], "loss of step %d", step)
 	}
 }

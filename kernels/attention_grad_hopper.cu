@@ -19,7 +19,7 @@ template <int D, int BR, int STEP> DEVICE void attend_dkv(const AttentionArgs &p
   int start = max(0, s0 - p.first) / BR * BR, total = max(0, (p.queries - start + BR - 1) / BR) * heads;
   PanelCopy<D>(head_rows<const bf16>(p.k, p.kv_row, p.keys, p.dim, b, kv), p.kv_row, p.dim, s0, p.keys).template start<BC>(k_tile);
   PanelCopy<D>(head_rows<const bf16>(p.v, p.kv_row, p.keys, p.dim, b, kv), p.kv_row, p.dim, s0, p.keys).template start<BC>(v_tile);
-  const wgmma_matrix k = Keys::matrix(k_tile, 64 * group), v = Keys::matrix(v_tile, 64 * group);
+  const wgmma_matrix k = Keys::rows(k_tile, 64 * group), v = Keys::rows(v_tile, 64 * group);
   int head = kv * heads, coming = start; // of the tile that is brought next
   PanelCopy<D> copy_q(head_rows<const bf16>(p.q, p.q_row, p.queries, p.dim, b, head), p.q_row, p.dim, start, p.queries);
   PanelCopy<D> copy_dy(head_rows<const bf16>(p.dy, p.y_row, p.queries, p.dim, b, head), p.y_row, p.dim, start, p.queries);
@@ -61,7 +61,7 @@ template <int D, int BR, int STEP> DEVICE void attend_dkv(const AttentionArgs &p
 #pragma unroll
     for (int part = 0; part < BR; part += STEP) {
       const float *l = lse + (i & 1) * BR + part, *d = delta + (i & 1) * BR + part;
-      const wgmma_matrix q = Queries::matrix(stage, part), dy = Queries::matrix(stage + Queries::bytes, part);
+      const wgmma_matrix q = Queries::rows(stage, part), dy = Queries::rows(stage + Queries::bytes, part);
       wgmma_fence();
       scores<D, STEP, BC, BR>(s, k, q);
       wgmma_commit();
@@ -88,7 +88,7 @@ template <int D, int BR, int STEP> DEVICE void attend_dkv(const AttentionArgs &p
       }
       factors<STEP>(w, s);
       wgmma_fence();
-      gather<D, STEP, BR>(dv, w, dy);
+      gather<D, STEP, BR>(dv, w, Queries::columns(stage + Queries::bytes, part));
       wgmma_commit();
       wgmma_wait<1>(dp);
 #pragma unroll
@@ -99,7 +99,7 @@ template <int D, int BR, int STEP> DEVICE void attend_dkv(const AttentionArgs &p
       }
       factors<STEP>(u, s);
       wgmma_fence();
-      gather<D, STEP, BR>(dk, u, q);
+      gather<D, STEP, BR>(dk, u, Queries::columns(stage, part));
       wgmma_commit();
       wgmma_wait<0>(dk, dv);
     }
@@ -131,7 +131,7 @@ template <int D, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
   const int64_t apart = (const bf16 *)p.v - (const bf16 *)p.k;
   copy.template start<BC>(k_tiles, apart, v_tiles - k_tiles);
   copy_async_commit();
-  const wgmma_matrix q = Queries::matrix(q_tile, 64 * group), dy = Queries::matrix(dy_tile, 64 * group);
+  const wgmma_matrix q = Queries::rows(q_tile, 64 * group), dy = Queries::rows(dy_tile, 64 * group);
   float dq[D / 2], lse[2], delta[2], s[BC / 2], dp[BC / 2], scale = p.scale * LOG2_E;
   unsigned w[BC / 16][4];
   zero(dq);
@@ -149,7 +149,7 @@ template <int D, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
     if (from + BC < most) copy.template start<BC>(k_tiles + (stage ^ 1) * Keys::bytes, apart, v_tiles - k_tiles);
     copy_async_commit();
     if (from >= mine) continue; // masked for all of this warpgroup
-    const wgmma_matrix k = Keys::matrix(k_tiles + stage * Keys::bytes, 0), v = Keys::matrix(v_tiles + stage * Keys::bytes, 0);
+    const wgmma_matrix k = Keys::rows(k_tiles + stage * Keys::bytes, 0), v = Keys::rows(v_tiles + stage * Keys::bytes, 0);
     wgmma_fence();
     scores<D, BC, BR, BC>(s, q, k);
     wgmma_commit();
@@ -178,7 +178,7 @@ template <int D, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
       for (int c = 0; c < 4; c++) s[4 * j + c] *= dp[4 * j + c] - delta[c / 2];
     factors<BC>(w, s);
     wgmma_fence();
-    gather<D, BC, BC>(dq, w, k);
+    gather<D, BC, BC>(dq, w, Keys::columns(k_tiles + stage * Keys::bytes, 0));
     wgmma_commit();
     wgmma_wait<0>(dq);
   }

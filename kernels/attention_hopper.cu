@@ -26,7 +26,7 @@ template <int D, int BC, int PIECE> DEVICE void attend(const AttentionArgs &p) {
   copy_async_commit();
   // The queries of a head of 64 stay in registers: a product that reads all it needs from shared memory is held up by it.
   const bool held = D == 64;
-  const wgmma_matrix q = Queries::matrix(q_tile, 64 * group);
+  const wgmma_matrix q = Queries::rows(q_tile, 64 * group);
   unsigned queries[D / 16][4];
   if (held) {
     copy_async_wait<1>();
@@ -46,7 +46,7 @@ template <int D, int BC, int PIECE> DEVICE void attend(const AttentionArgs &p) {
     copy_async_commit();
     if (from >= mine) continue; // masked for all of this warpgroup
     wgmma_fence();
-    const wgmma_matrix k = Keys::matrix(k_tiles + stage * Keys::bytes, 0);
+    const wgmma_matrix k = Keys::rows(k_tiles + stage * Keys::bytes, 0);
     if (held)
       scores<D, BC, BC>(s, queries, k);
     else
@@ -81,7 +81,7 @@ template <int D, int BC, int PIECE> DEVICE void attend(const AttentionArgs &p) {
       for (int j = 0; j < D / 8; j++) out[4 * j + 2 * r] *= shrink, out[4 * j + 2 * r + 1] *= shrink;
     }
     // Weights of one piece of the keys are multiplied while those of the next are computed.
-    const wgmma_matrix v = Keys::matrix(v_tiles + stage * Keys::bytes, 0);
+    const wgmma_matrix v = Keys::columns(v_tiles + stage * Keys::bytes, 0);
 #pragma unroll
     for (int piece = 0; piece < BC; piece += PIECE) {
 #pragma unroll

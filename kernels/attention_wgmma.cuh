@@ -12,8 +12,9 @@ template <int D, int R> struct Panels {
   // Byte of 16-byte chunk c of row r.
   static DEVICE_MEMBER int slot(int r, int c) { return c / 8 * panel + r * 128 + ((c ^ r) & 7) * 16; }
 
-  // matrix describes the tile from row r on, for products over its columns or its rows; along and down move it there.
-  static DEVICE_MEMBER wgmma_matrix matrix(shared_at tile, int r) { return matrix_at(tile + r * 128, panel); }
+  // The tile from row r on, for products along its rows or down its columns; along and down move it there.
+  static DEVICE_MEMBER wgmma_matrix rows(shared_at tile, int r) { return rows_at(tile + r * 128); }
+  static DEVICE_MEMBER wgmma_matrix columns(shared_at tile, int r) { return columns_at(tile + r * 128, panel); }
   static DEVICE_MEMBER int along(int k) { return (k / 64 * panel + k % 64 * 2) / 16; }
   static DEVICE_MEMBER int down(int k) { return k * 128 / 16; }
 };

@@ -17,13 +17,14 @@
 // of row r lies at c ^ r%8 (HeadRows<64>). Eight rows are a pattern of 1024 bytes and start on a multiple of that. A matrix with more
 // columns is several such panels, `panel` bytes apart.
 //
-// The descriptor: address/16 in bits 0–13, bytes/16 from panel to panel in 16–29 (read only where the product runs over columns of
-// several panels), from eight rows to the next eight in 32–45, and in 62–63 the kind of swizzle, 1 for 128 bytes. Adding
-// bytes/16 moves it: by 16 elements along the rows (k of wgmma_rows), by 16 rows (k of wgmma_columns), by panels.
+// The descriptor: address/16 in bits 0–13, bytes/16 from panel to panel in 16–29, from eight rows to the next eight in 32–45, and in 62–63
+// the kind of swizzle, 1 for 128 bytes. rows_at is for wgmma_rows, which does not look at panels and wants 1 there, columns_at for
+// wgmma_columns. Adding bytes/16 moves one: by 16 elements along the rows (k of wgmma_rows), by 16 rows (k of wgmma_columns), by panels.
 typedef uint64_t wgmma_matrix;
-DEVICE wgmma_matrix matrix_at(shared_at at, int panel) {
+DEVICE wgmma_matrix columns_at(shared_at at, int panel) {
   return (uint64_t)((at & 0x3ffff) >> 4) | (uint64_t)(panel >> 4) << 16 | (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 }
+DEVICE wgmma_matrix rows_at(shared_at at) { return columns_at(at, 16); }
 
 #ifdef SOFTCUDA
 #include "wgmma_soft.h"

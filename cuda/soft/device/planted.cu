@@ -59,7 +59,7 @@ template <bool fence, bool wait> DEVICE void product_of(const float *x, float *y
   __syncthreads();
   float c[32];
   wgmma_fence();
-  wgmma_rows<64>(c, matrix_at(tile, 0), matrix_at(tile, 0), false);
+  wgmma_rows<64>(c, rows_at(tile), rows_at(tile), false);
   wgmma_commit();
   if (wait) wgmma_wait<0>(c);
   y[threadIdx.x] = c[0];

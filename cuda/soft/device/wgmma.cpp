@@ -57,8 +57,9 @@ static const unsigned short *chunk(uint64_t address) {
 
 struct Matrix {
   uint64_t start, leading, stride;
-  explicit Matrix(uint64_t d) : start((d & 0x3fff) << 4), leading((d >> 16 & 0x3fff) << 4), stride((d >> 32 & 0x3fff) << 4) {
+  Matrix(uint64_t d, bool rows) : start((d & 0x3fff) << 4), leading((d >> 16 & 0x3fff) << 4), stride((d >> 32 & 0x3fff) << 4) {
     if (d >> 62 != 1 || d >> 49 & 7) fault("wgmma: a descriptor of another kind than 128-byte swizzle with base offset 0");
+    if (rows && leading != 16) fault("wgmma: a descriptor of rows with an offset between panels");
     if (start & 0x380) fault("wgmma: a matrix that starts within a pattern of 1024 bytes");
   }
   // Eight columns from 8·half on of row r of 16 columns.
@@ -70,7 +71,7 @@ struct Matrix {
 // read_b returns b as (16,n).
 static std::vector<float> read_b(const Product &p) {
   std::vector<float> out(16 * p.n);
-  Matrix m(p.b);
+  Matrix m(p.b, !p.down);
   for (unsigned i = 0; i < p.n; i += p.down ? 8 : 1)
     for (unsigned k = 0; k < 16; k += p.down ? 1 : 8) {
       const unsigned short *x = p.down ? m.down(k, i) : m.across(i, k / 8);
@@ -81,7 +82,7 @@ static std::vector<float> read_b(const Product &p) {
 
 // read_a reads this thread's two rows of a in shared memory.
 static void read_a(float (*rows)[16], uint64_t a) {
-  Matrix m(a);
+  Matrix m(a, true);
   unsigned me = own.runner->block.current->linear;
   for (unsigned r = 0; r < 2; r++)
     for (unsigned k = 0; k < 16; k++) rows[r][k] = upper_half(m.across(me % 128 / 32 * 16 + lane() / 4 + 8 * r, k / 8)[k % 8]);
