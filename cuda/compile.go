@@ -100,7 +100,7 @@ func (c *compiling) fits(n needs) error {
 	}
 	const mib = 1 << 20
 	return fmt.Errorf("cuda: the program needs %v, %s has %d MiB free of %d: "+
-		"raise train.lanes or lower train.batch for smaller activations, set train.recompute, or use a smaller model: %w",
+		"raise train.lanes or lower train.batch for smaller activations, set train.recompute, use a smaller model, or --device cpu: %w",
 		n, c.d.name, free/mib, total/mib, driver.OutOfMemory)
 }
 

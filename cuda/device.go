@@ -68,7 +68,7 @@ func openDevice(ordinal int, soft bool) (*device, error) {
 	}
 	d := &device{ordinal: cu.Device(ordinal), soft: soft, functions: map[string]*function{}, ungraphed: os.Getenv(EnvGraphs) == "0"}
 	if d.ctx, err = d.ordinal.RetainPrimaryCtx(); err != nil {
-		return nil, fmt.Errorf("device %d: %w", ordinal, err)
+		return nil, fmt.Errorf("device %d: %w", ordinal, explained(err))
 	}
 	if err := d.enter(); err != nil {
 		return nil, err

@@ -121,7 +121,7 @@ func TestOutOfMemoryChild(t *testing.T) {
 	_, err = b.Compile(product(t, 1<<20), st)
 	require.True(t, errors.Is(err, driver.OutOfMemory))
 	require.EqualError(t, err, "cuda: the program needs 20 MiB (parameters and optimizer 4, gradients 0, activations 4, inputs 12), software CUDA device has 4 MiB free of 4: "+
-		"raise train.lanes or lower train.batch for smaller activations, set train.recompute, or use a smaller model: "+
+		"raise train.lanes or lower train.batch for smaller activations, set train.recompute, use a smaller model, or --device cpu: "+
 		"CUDA_ERROR_OUT_OF_MEMORY: reported by the software device")
 	require.False(t, st.Has("w"))
 	_, err = b.Compile(product(t, 1000), st)

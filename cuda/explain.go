@@ -41,6 +41,10 @@ func (e *exec) Explain(w io.Writer) {
 
 // explainPhase names one range that Run gets at every step.
 func (e *exec) explainPhase(w io.Writer, name string, from, to int, often string) {
+	if from == to {
+		fmt.Fprintf(w, "  %s: in the lane phase, each parameter's where its gradient is complete\n", name)
+		return
+	}
 	launches := e.starts[to] - e.starts[from]
 	how := "one graph of"
 	switch {

@@ -19,18 +19,7 @@ import (
 
 // What Explain says of graphs is what steps do: as many are captured, of these ranges, and the inputs it names lie outside.
 func TestExplainNamesWhatIsOutsideGraphs(t *testing.T) {
-	b := &Backend{softDevice(t)}
-	m, err := models.New(models.Config{Name: "gpt", Layers: 1, Heads: 1, Width: 32, Context: 8, Vocab: 11})
-	require.NoError(t, err)
-	e, err := runtime.Compile(b, b.NewStore(), func(g *graph.Graph) { require.NoError(t, m.Loss(g, 1, true)) }, backend.Tuned(b, plan.Options{Training: &plan.Training{
-		Lanes: 4,
-		Rule: func(graph.Leaf) plan.Update {
-			return plan.Update{Op: "adamw", Attrs: graph.AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8}, Slots: []string{"m", "v"}}
-		}}}))
-	require.NoError(t, err)
-	defer e.Close()
-	var said strings.Builder
-	e.(backend.Explainer).Explain(&said)
+	e, said := explainedFor(t, 4)
 
 	s, err := runtime.NewStep(e)
 	require.NoError(t, err)
@@ -58,4 +47,26 @@ func TestExplainNamesWhatIsOutsideGraphs(t *testing.T) {
 	}
 	require.Contains(t, said.String(), "sums over 4 lanes: 3 copies of the gradient and 3 additions")
 	require.Contains(t, said.String(), "reading outputs (loss): the only wait")
+
+	e, said = explainedFor(t, 1) // then nothing waits for the whole gradient
+	require.Equal(t, e.Program().Split, len(e.Program().Instrs))
+	require.Contains(t, said.String(), "update: in the lane phase,")
+}
+
+// explainedFor compiles a small model for so many lanes, and returns what Explain says of it.
+func explainedFor(t *testing.T, lanes int) (backend.Executable, *strings.Builder) {
+	t.Helper()
+	b := &Backend{softDevice(t)}
+	m, err := models.New(models.Config{Name: "gpt", Layers: 1, Heads: 1, Width: 32, Context: 8, Vocab: 11})
+	require.NoError(t, err)
+	e, err := runtime.Compile(b, b.NewStore(), func(g *graph.Graph) { require.NoError(t, m.Loss(g, 1, true)) }, backend.Tuned(b, plan.Options{Training: &plan.Training{
+		Lanes: lanes,
+		Rule: func(graph.Leaf) plan.Update {
+			return plan.Update{Op: "adamw", Attrs: graph.AdamW{Beta1: 0.9, Beta2: 0.95, Eps: 1e-8}, Slots: []string{"m", "v"}}
+		}}}))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, e.Close()) })
+	said := &strings.Builder{}
+	e.(backend.Explainer).Explain(said)
+	return e, said
 }

@@ -5,6 +5,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 
 	"gorgonia.org/cu"
@@ -41,6 +42,21 @@ func (d *device) fault(err error) error {
 	if d.soft {
 		what = "software device"
 	}
-	return fmt.Errorf("cuda: %s %d (%s) broke off its work: %w; this process cannot use it any more, a new one can: go on with --resume; "+
+	return fmt.Errorf("cuda: %s %d (%s) broke off its work: %w; this process cannot use it any more, a new one can: start again, training with --resume; "+
 		"where it comes back, nvidia-smi -q and lines with Xid in dmesg say whether the GPU is at fault", what, int(d.ordinal), d.name, fatal[at|1])
+}
+
+// deviceBusy is CUDA_ERROR_DEVICE_UNAVAILABLE, newer than gorgonia.org/cu.
+const deviceBusy = driver.Error(46)
+
+// explained gives a result of gorgonia.org/cu, for some of which that package has no text, the driver's own text, and
+// says what to do about a GPU that another process has.
+func explained(err error) error {
+	if v := reflect.ValueOf(err); v.Kind() == reflect.Int {
+		err = driver.Error(v.Int())
+	}
+	if errors.Is(err, deviceBusy) {
+		return fmt.Errorf("%w; another process may have it for itself: nvidia-smi names the process and the compute mode, and in mode Default several share a GPU", err)
+	}
+	return err
 }

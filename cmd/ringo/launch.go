@@ -39,8 +39,9 @@ type launchCmd struct {
 	hostFlags
 	deviceFlags
 
-	gpus  int     // that workers take in turn, 0 where each opens what --device says
-	cores [][]int // of each worker; nil where the system chooses
+	gpus      int     // that workers take in turn, 0 where each opens what --device says
+	unmatched string  // warning where workers and GPUs are not one to one
+	cores     [][]int // of each worker; nil where the system chooses
 }
 
 func (c *launchCmd) Run(e *env) error {
@@ -67,8 +68,8 @@ func (c *launchCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	if c.gpus > 0 && c.N > c.gpus {
-		l.Log.Warn(fmt.Sprintf("%d workers share %d GPUs: a worker per GPU, -n %d, is faster", c.N, c.gpus, c.gpus))
+	if c.unmatched != "" {
+		l.Log.Warn(c.unmatched)
 	}
 	sinks := newJobSinks(e, c.Out, c.JSON)
 	l.Workers, l.Restarts, l.MinWorkers, l.MaxWorkers = c.N, c.Restarts, c.MinWorkers, c.MaxWorkers
@@ -136,13 +137,19 @@ func (c *launchCmd) place(gpus func() (int, error), lanes int) error {
 		}
 	}
 	if i, err := strconv.Atoi(number); chosen && kind == "cuda" && (err != nil || i < 0 || i >= n) {
-		return fmt.Errorf("--device %s: this machine has %d GPUs that can be used, numbered from 0", c.Device, n)
+		return fmt.Errorf("--device %s: no such GPU; those of this machine that can be used are numbered from 0 to %d", c.Device, n-1)
 	}
 	if chosen {
 		n = 0
 	}
 	if c.N == 0 {
 		c.N = min(max(1, n), max(1, lanes))
+		if c.N < n {
+			c.unmatched = fmt.Sprintf("%d of %d GPUs are used, since train.lanes is %d and a worker has at least one lane: raise train.lanes to use all", c.N, n, lanes)
+		}
+	}
+	if n > 0 && c.N > n {
+		c.unmatched = fmt.Sprintf("%d workers take turns at %d GPUs: one worker per GPU, -n %d, is faster", c.N, n, n)
 	}
 	if n > 0 {
 		c.Device, c.gpus = "cuda", n

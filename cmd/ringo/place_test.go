@@ -19,8 +19,8 @@ func TestLaunchRefusesMissingGPU(t *testing.T) {
 	}{
 		{"cuda", 0, "--device cuda: no driver"},
 		{"cuda:0", 0, "--device cuda:0: no driver"},
-		{"cuda:2", 2, "--device cuda:2: this machine has 2 GPUs"},
-		{"cuda:x", 2, "--device cuda:x: this machine has 2 GPUs"},
+		{"cuda:2", 2, "--device cuda:2: no such GPU; those of this machine that can be used are numbered from 0 to 1"},
+		{"cuda:x", 2, "--device cuda:x: no such GPU"},
 	} {
 		l := launchCmd{N: 2, deviceFlags: deviceFlags{Device: c.device}}
 		require.ErrorContains(t, l.place(func() (int, error) { return c.gpus, errors.New("no driver") }, 16), c.why)
@@ -53,6 +53,7 @@ func TestOneWorkerPerGPU(t *testing.T) {
 		l := launchCmd{N: c.n, deviceFlags: deviceFlags{Device: c.device}}
 		require.NoError(t, l.place(func() (int, error) { return c.gpus, nil }, c.lanes))
 		require.Equal(t, c.want, l.N, "%+v", c)
+		require.Equal(t, l.gpus > 0 && (l.N > l.gpus || c.n == 0 && l.N < l.gpus), l.unmatched != "", "%+v", c)
 		require.Contains(t, l.workerArgs(control.Welcome{Local: 0}), c.first, "%+v", c)
 		require.Contains(t, l.workerArgs(control.Welcome{Local: 2}), c.third, "%+v", c)
 	}

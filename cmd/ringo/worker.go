@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 
 	"ringo/collective/control"
 	"ringo/collective/ring"
@@ -95,7 +96,11 @@ func (c *workerCmd) work(client *control.Client, listen *ring.Listener, cfg *con
 			return err
 		}
 	}
-	if err := client.Ready(address(listen, client.Job().Advertise), t.Device()); err != nil {
+	device := t.Device()
+	if strings.HasPrefix(c.Device, device+":") {
+		device = c.Device // with its number
+	}
+	if err := client.Ready(address(listen, client.Job().Advertise), device); err != nil {
 		return err
 	}
 	r, err := t.Run(context.Background())

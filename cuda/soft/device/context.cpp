@@ -86,6 +86,7 @@ API cuDeviceGetAttribute(int *v, int attribute, int device) {
 API cuDevicePrimaryCtxRetain(Handle *c, int d) {
   std::lock_guard<std::mutex> guard(softcuda::lock);
   if (no_device(d)) return BAD_DEVICE;
+  if (variable("SOFTCUDA_BUSY", 0)) return BUSY; // another process has it for itself
   *c = context_of(d);
   return OK;
 }
@@ -104,7 +105,7 @@ API cuGetErrorName(int r, const char **s) {
   static const std::map<int, const char *> names = {
       {OK, "CUDA_SUCCESS"}, {INVALID, "CUDA_ERROR_INVALID_VALUE"}, {NO_MEMORY, "CUDA_ERROR_OUT_OF_MEMORY"},
       {NO_DEVICE, "CUDA_ERROR_NO_DEVICE"}, {BAD_DEVICE, "CUDA_ERROR_INVALID_DEVICE"}, {NO_CONTEXT, "CUDA_ERROR_INVALID_CONTEXT"},
-      {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"}, {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}, {ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS"}, {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED"},
+      {NOT_FOUND, "CUDA_ERROR_NOT_FOUND"}, {BUSY, "CUDA_ERROR_DEVICE_UNAVAILABLE"}, {LAUNCH_FAILED, "CUDA_ERROR_LAUNCH_FAILED"}, {ILLEGAL_ADDRESS, "CUDA_ERROR_ILLEGAL_ADDRESS"}, {NOT_SUPPORTED, "CUDA_ERROR_NOT_SUPPORTED"},
       {CAPTURE_UNSUPPORTED, "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"}, {CAPTURE_INVALIDATED, "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"},
       {CAPTURE_UNJOINED, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED"},
   };

@@ -16,7 +16,7 @@ int nvmlSystemGetDriverVersion(char *version, unsigned size) {
 
 int nvmlDeviceGetHandleByUUID(const char *uuid, void **handle) {
   *handle = &gpu;
-  return strcmp(uuid, "GPU-736f6674-0000-0000-0000-000000000000") ? NOT_FOUND : SUCCESS;
+  return strncmp(uuid, "GPU-736f6674-0000-0000-0000-0000000000", 38) ? NOT_FOUND : SUCCESS; // and the device's number
 }
 
 struct utilization { unsigned gpu, memory; }; // percent
