@@ -24,7 +24,7 @@ scripts/cuda.sh asan
 eval "$(scripts/cuda.sh env)"
 $go vet -tags cuda ./cuda/... ./kernels ./cmd/ringo
 $go test -tags cuda "$@" ./cuda/...
-$go test -tags cuda "$@" -run KilledWorkerOfNCCL ./cmd/ringo
+$go test -tags cuda "$@" -run 'KilledWorkerOfNCCL|BrokenGPU|UnusableGPU' ./cmd/ringo
 
 runs=$(mktemp -d)
 trap 'rm -rf "$runs"' EXIT
@@ -57,6 +57,14 @@ out=$(LD_LIBRARY_PATH=$runs/driver bin/ringo doctor)
 grep -q "ok *device cuda:0 .*4 GiB.*driver for CUDA.*products by kernels of ringo's own (no cuBLASLt: /none" <<<"$out"
 grep -q 'ok *NVML .*software 1.0' <<<"$out"
 LD_LIBRARY_PATH=$runs/driver bin/ringo train -c "$runs/tiny.yaml" --out "$runs/gpu" >"$runs/gpu.log" 2>&1
+echo "workers take the GPUs of that driver in turn; a GPU that is not there is refused"
+LD_LIBRARY_PATH=$runs/driver SOFTCUDA_DEVICES=2 bin/ringo launch -n 3 -c "$runs/tiny.yaml" --out "$runs/turns" --json >"$runs/turns.log" 2>&1
+grep -q '3 workers take turns at 2 GPUs' "$runs/turns.log"
+if out=$(LD_LIBRARY_PATH=$runs/driver SOFTCUDA_CAPABILITY=75 bin/ringo launch -n 2 -c "$runs/tiny.yaml" --device cuda --out "$runs/old" 2>&1) ||
+  ! grep -q 'compute capability is 7.5' <<<"$out" || grep -q 'view' <<<"$out"; then
+  echo "a job for GPUs that are too old went on: $out" >&2
+  exit 1
+fi
 unset RINGO_CUBLASLT
 grep -q '"gpu_busy":0.97,"gpu_memory_bytes":5242880,"gpu_power_w":612.5,"gpu_temperature_c":null' "$runs/gpu/metrics.jsonl"
 echo "memory that holds training and not evaluation beside it: said before the first step"
