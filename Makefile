@@ -7,7 +7,7 @@ KILLS ?= 200
 SCHEDULES ?= 200000
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build cuda soft test soak int8 test-cuda gpu-bundle lint bench fuzz clean tools
+.PHONY: help run build cuda soft test soak int8 test-cuda gpu-bundle images test-images lint bench fuzz clean tools
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,12 @@ test-cuda: tools ## run every test of the build with CUDA; no GPU is needed
 
 gpu-bundle: tools ## pack binary, tests and scripts to check a GPU machine that has no Go
 	@GO=$(GO) scripts/gpu-bundle.sh bin/ringo-gpu.tar.gz
+
+images: ## build the container images ringo and ringo:cuda; FLAGS go to docker build
+	@scripts/images.sh build $(FLAGS)
+
+test-images: ## run the built images as they are meant to be run: 30 s, no GPU
+	@scripts/images.sh check
 
 lint: tools ## gofmt, vet, staticcheck, import arrows, generated files, other platforms
 	@bash scripts/lint.sh $(STATICCHECK)

@@ -123,7 +123,7 @@ func managementFinding() Finding {
 func softFinding() Finding {
 	path, err := soft.Library()
 	if err != nil {
-		return Finding{Name: "device soft", Found: err.Error()}
+		return Finding{Name: "device soft", Found: "not here, and only tests need it", OK: true}
 	}
 	return Finding{Name: "device soft", Found: "a software simulation of a CUDA device, for tests: " + path, OK: true}
 }

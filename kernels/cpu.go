@@ -2,9 +2,10 @@ package kernels
 
 import (
 	"os"
-	"runtime"
 	"slices"
 	"sync"
+
+	"ringo/internal/cgroup"
 )
 
 // isaNames lists the instruction-set levels of rg.h, lowest first.
@@ -12,13 +13,13 @@ var isaNames = []string{"generic", "avx2", "avx512", "amx"}
 
 var initOnce sync.Once
 
-// Init starts the thread pool that all kernels of the process share; threads < 1 means one per CPU. The
-// first call decides. The environment variable RINGO_ISA caps the instruction-set level (generic, avx2,
-// avx512, amx), for tests and for comparing machines.
+// Init starts the thread pool that all kernels of the process share; threads < 1 means one per CPU, no more than the control group
+// has time for. The first call decides. The environment variable RINGO_ISA caps the instruction-set level (generic, avx2, avx512, amx), for
+// tests and for comparing machines.
 func Init(threads int) {
 	initOnce.Do(func() {
 		if threads < 1 {
-			threads = runtime.NumCPU()
+			threads = cgroup.Processors()
 		}
 		initCPU(maxISA(), threads)
 	})

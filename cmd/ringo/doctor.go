@@ -3,18 +3,22 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"text/tabwriter"
 
 	"ringo/data"
+	"ringo/internal/cgroup"
 	"ringo/kernels"
 	"ringo/runtime/backend"
 )
 
 type doctorCmd struct {
-	JSON bool `name:"json" help:"Print a JSON object."`
+	JSON   bool `name:"json" help:"Print a JSON object."`
+	Health bool `help:"Only check that this folder can be written and the CPU computes; opens no GPU."`
 }
 
 // finding is one line of the report: what, what was found, and whether it is as good as it can be.
@@ -26,6 +30,9 @@ type finding struct {
 }
 
 func (c *doctorCmd) Run(e *env) error {
+	if c.Health {
+		return health(".")
+	}
 	list := findings()
 	if c.JSON {
 		return json.NewEncoder(e.out).Encode(map[string]any{"event": "doctor", "findings": list})
@@ -42,6 +49,19 @@ func (c *doctorCmd) Run(e *env) error {
 		}
 	}
 	return w.Flush()
+}
+
+// health is a container's check of itself beside a run: of what may go wrong under it, and nothing that takes from it. Its errors are not
+// the caller's, so that the exit status is 1: Docker keeps 2 for itself.
+func health(folder string) error {
+	if err := probe(folder); err != nil {
+		return fmt.Errorf("folder %s: %w", folder, err)
+	}
+	b, err := backend.Open("cpu", backend.Options{Threads: 1})
+	if err != nil {
+		return err
+	}
+	return b.Close()
 }
 
 // reports is what files with build tags add; the devices that they cover are in reported.
@@ -76,15 +96,18 @@ func findings() []finding {
 	for _, report := range reports {
 		list = append(list, report()...)
 	}
-	return append(list, memory(), dataFolder())
+	return append(append(list, memory()), append(limits(), dataFolder())...)
 }
+
+// revision is the commit that a build without a repository at hand, such as an image's, was made of: -ldflags "-X main.revision=…".
+var revision string
 
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "built without module information"
 	}
-	v := info.Main.Version
+	v := strings.TrimSpace(info.Main.Version + " " + revision)
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
 			v += " " + s.Value
@@ -99,6 +122,22 @@ func cpuKernels() finding {
 		f.Hint = "portable kernels only: fast ones need Linux, x86-64 with AVX2, and a build with a C compiler (CGO_ENABLED=1)"
 	}
 	return f
+}
+
+// limits reports what a container or a service may use, nothing where there is no limit.
+func limits() []finding {
+	l := cgroup.Read()
+	var parts []string
+	if !math.IsInf(l.CPUs, 1) {
+		parts = append(parts, fmt.Sprintf("time of %.3g CPUs", l.CPUs))
+	}
+	if !math.IsInf(l.Memory, 1) {
+		parts = append(parts, fmt.Sprintf("%.1f GiB of memory", l.Memory/(1<<30)))
+	}
+	if parts == nil {
+		return nil
+	}
+	return []finding{{Name: "limits", Found: "of the control group: " + strings.Join(parts, ", "), OK: true}}
 }
 
 // dataFolder lists where data sets are looked for.

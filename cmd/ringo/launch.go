@@ -7,13 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 
 	"ringo/collective/control"
 	"ringo/collective/launch"
 	"ringo/collective/secure"
+	"ringo/internal/cgroup"
 	"ringo/kernels"
 	"ringo/train"
 	"ringo/train/config"
@@ -53,6 +53,9 @@ func (c *launchCmd) Run(e *env) error {
 		return usage{err}
 	}
 	if err := c.fill(cfg); err != nil {
+		return err
+	}
+	if err := writable(c.Out); err != nil {
 		return err
 	}
 	if len(c.Join) == 0 && !c.Resume && c.Checkpoint == "" {
@@ -95,7 +98,7 @@ func (c *launchCmd) fill(cfg *config.Config) error {
 		return usage{fmt.Errorf("-n %d: expected 1 to %d, the configuration's train.lanes: a worker has at least one lane", c.N, cfg.Train.Lanes)}
 	}
 	if c.Threads == 0 {
-		c.Threads = max(1, runtime.GOMAXPROCS(0)/c.N)
+		c.Threads = max(1, cgroup.Processors()/c.N)
 	}
 	if c.Pin == "auto" && !strings.HasPrefix(c.Device, "cuda") {
 		c.cores = kernels.ShareCores(kernels.Cores(), c.N, c.Threads)

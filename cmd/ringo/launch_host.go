@@ -68,6 +68,9 @@ func (f *hostFlags) key(e *env, job string, l launch.Config) (secure.Key, error)
 		return k, err
 	}
 	k, created, err := secure.Find(lookup, path)
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		return nil, usage{fmt.Errorf("%w; name another file with --key-file, or give 64 hexadecimal digits in %s", err, secure.EnvKey)}
+	}
 	if err == nil && lookup(secure.EnvKey) == "" && (created || !loopback(l.Bind)) {
 		l.Log.Info("the job's key is in " + path + "; hosts that join need it (--key-file, or " + secure.EnvKey + ")")
 	}

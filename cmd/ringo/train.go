@@ -133,6 +133,9 @@ func (c *trainCmd) resume(e *env, t *train.Trainer) error {
 // folder makes the run's folder. A new run does not mix with an old one: the old
 // folder is moved aside.
 func (c *trainCmd) folder(e *env, t *train.Trainer) error {
+	if err := writable(c.Out); err != nil {
+		return err
+	}
 	if done, _ := t.Steps(); done == 0 && !c.Resume && c.Checkpoint == "" {
 		if err := moveAside(e, c.Out); err != nil {
 			return err
