@@ -173,7 +173,7 @@ func TestLaunchUsage(t *testing.T) {
 	cfg := write(t, dir, "elastic.yaml", fmt.Sprintf(elastic, 10))
 	for want, args := range map[string][]string{
 		"expected 1 to 16":                {"launch", "-n", "17", "-c", cfg},
-		"this binary has no NCCL":         {"launch", "-c", cfg, "--collective", "nccl"},
+		"no NCCL":                         {"launch", "-c", cfg, "--collective", "nccl"},
 		"no key for job":                  {"launch", "-c", cfg, "--join", "127.0.0.1:1", "--key-file", filepath.Join(dir, "none")},
 		"--job and --join are needed":     {"witness"},
 		"no launcher started this proces": {"worker", "-c", cfg, "--out", dir},
