@@ -89,7 +89,7 @@ func (p *attentionDevice) split(x []DeviceView) (q, k, v uint64) {
 // tensorCores returns the row of attentionTiles whose kernels take these operands, or -1: heads of bf16 that start on 16
 // bytes, and a positive scale. A head size in between is padded with zeros in shared memory.
 func (p *attentionDevice) tensorCores(t tensor.DType) int {
-	if t != tensor.BF16 || p.Dim%8 != 0 || p.Scale < 0 {
+	if t != tensor.BF16 || p.Dim%8 != 0 || p.Scale <= 0 {
 		return -1
 	}
 	for i, k := range attentionTiles {
