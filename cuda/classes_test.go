@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"ringo/models"
 	"ringo/runtime"
 	"ringo/runtime/backend"
 	"ringo/runtime/graph"
@@ -56,6 +57,30 @@ func TestClassifierInChunks(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What this backend asks of the planner keeps a step of the benchmark gpt2-124m-gpu, 64 sequences of 1024 tokens, below the 22.5 GiB that
+// llm.c holds with its default -r 1; an evaluation of as many adds 1.7 GiB.
+func TestMemoryOfGPT2(t *testing.T) {
+	t.Parallel()
+	b := open(t, "soft", backend.Options{})
+	m, err := models.New(models.Config{Name: "gpt", Layers: 12, Heads: 12, Width: 768, Context: 1024, Vocab: 50257})
+	require.NoError(t, err)
+	var bytes int64
+	for _, training := range []*plan.Training{{Rule: func(graph.Leaf) plan.Update {
+		return plan.Update{Op: "adamw", Attrs: graph.AdamW{}, Slots: []string{"m", "v"}}
+	}}, nil} {
+		g, err := graph.Build(func(g *graph.Graph) { require.NoError(t, m.Loss(g, 64, training != nil)) })
+		require.NoError(t, err)
+		p, err := plan.Compile(g, backend.Tuned(b, plan.Options{Precision: tensor.BF16, Training: training}))
+		require.NoError(t, err)
+		if bytes += p.ArenaBytes(); training != nil {
+			require.Less(t, float64(bytes)/(1<<30), 21.7)
+		} else {
+			bytes -= p.Sizes[plan.Persist] // the steps' own
+		}
+	}
+	require.Less(t, float64(bytes)/(1<<30), 23.4)
 }
 
 // trainClassifier returns the losses of four steps and how long rows of logits are, of which each are computed at once; 0 for all.
