@@ -17,6 +17,7 @@ import (
 type Limits struct {
 	CPUs   float64 // processors' worth of time, such as 1.5; +Inf where there is no limit
 	Memory float64 // bytes; +Inf where there is no limit
+	Left   float64 // bytes of memory that the groups may still take; +Inf where there is no limit. Files' pages that nobody used lately count in
 }
 
 // Read returns the limits as they are now. Where there are no control groups, or they cannot be read, there are no limits.
@@ -32,7 +33,7 @@ func processors(cpus int, limit float64) int {
 
 // read knows both versions, by their files: cgroups(7), and the kernel's admin-guide/cgroup-v2 and cgroup-v1.
 func read(root fs.FS) Limits {
-	l := Limits{CPUs: math.Inf(1), Memory: math.Inf(1)}
+	l := Limits{CPUs: math.Inf(1), Memory: math.Inf(1), Left: math.Inf(1)}
 	for line := range strings.Lines(text(root, "proc/self/cgroup")) {
 		part := strings.SplitN(strings.TrimSpace(line), ":", 3) // ID:CONTROLLERS:/PATH
 		if len(part) != 3 {
@@ -43,7 +44,7 @@ func read(root fs.FS) Limits {
 			eachUp("sys/fs/cgroup", part[2], func(dir string) {
 				quota, period, _ := strings.Cut(text(root, dir+"/cpu.max"), " ")
 				l.CPUs = min(l.CPUs, share(quota, period))
-				l.Memory = min(l.Memory, number(text(root, dir+"/memory.max")))
+				l.memory(root, dir+"/memory.max", dir+"/memory.current", dir+"/memory.stat", "inactive_file")
 			})
 		}
 		if slices.Contains(controllers, "cpu") {
@@ -53,11 +54,41 @@ func read(root fs.FS) Limits {
 		}
 		if slices.Contains(controllers, "memory") {
 			eachUp("sys/fs/cgroup/memory", part[2], func(dir string) {
-				l.Memory = min(l.Memory, number(text(root, dir+"/memory.limit_in_bytes")))
+				l.memory(root, dir+"/memory.limit_in_bytes", dir+"/memory.usage_in_bytes", dir+"/memory.stat", "total_inactive_file")
 			})
 		}
 	}
 	return l
+}
+
+// memory takes in a group's limit, and what is left of it.
+func (l *Limits) memory(root fs.FS, limit, used, stat, inactive string) {
+	most := number(text(root, limit))
+	l.Memory = min(l.Memory, most)
+	now := text(root, used)
+	if math.IsInf(most, 1) || now == "" {
+		return
+	}
+	l.Left = min(l.Left, max(0, most-amount(now)+amount(field(text(root, stat), inactive))))
+}
+
+// field is what stands behind a name at the start of a line.
+func field(text, name string) string {
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) == 2 && f[0] == name {
+			return f[1]
+		}
+	}
+	return ""
+}
+
+// amount is a number of bytes, 0 for what is none.
+func amount(s string) float64 {
+	v, err := strconv.ParseUint(strings.TrimSpace(s), 10, 63)
+	if err != nil {
+		return 0
+	}
+	return float64(v)
 }
 
 // eachUp calls f with the folder of a group below a mount and with all above it, the mount included. In a container the path may
@@ -79,7 +110,7 @@ func text(root fs.FS, name string) string {
 	}
 	defer f.Close()
 	var b [4096]byte
-	n, _ := f.Read(b[:])
+	n, _ := f.Read(b[:]) // such files come in one read
 	return string(b[:n])
 }
 

@@ -36,7 +36,7 @@ var rooms = map[string][]string{
 	"internal":                    {"*"},
 	"internal/cgroup":             {},
 	"internal/files":              {},
-	"internal/memory":             {},
+	"internal/memory":             {"internal/cgroup"},
 	"cmd":                         {"*"},
 }
 
