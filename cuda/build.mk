@@ -4,14 +4,18 @@ OUT := bin/cuda
 FAMILIES := $(basename $(notdir $(wildcard kernels/*.cu)))
 HEADERS := $(wildcard kernels/*.cuh)
 DEVICE := cuda/soft/device
-DEVICE_HEADERS := $(wildcard $(DEVICE)/*.h)
+PTX := cuda/soft/ptx
+DEVICE_HEADERS := $(wildcard $(DEVICE)/*.h $(PTX)/*.h)
 # -mtls-dialect: thread-local storage is where static shared memory lies. No fused multiply-adds beyond those
 # written: the same numbers on every CPU.
 CXXFLAGS := -std=c++17 -g1 -Wall -Wextra -Werror -fPIC -mtls-dialect=gnu2 -ffp-contract=off
 KERNELFLAGS := -x c++ -DSOFTCUDA -I$(DEVICE) -Wno-unknown-pragmas -Wno-unused-function
 OPT ?= -O2
 
-SOFT := $(FAMILIES) $(basename $(notdir $(wildcard $(DEVICE)/*.cpp $(DEVICE)/*.cu)))
+SOFT := $(FAMILIES) $(basename $(notdir $(wildcard $(DEVICE)/*.cpp $(DEVICE)/*.cu))) $(addprefix ptx/,$(basename $(notdir $(wildcard $(PTX)/*.cpp))))
+# The PTX machine works on 32 lanes at a time. It is compiled for CPUs with AVX2 and FMA, and says so on others; -O3 is what
+# makes vectors of its loops.
+PTXFLAGS := -O3 -mavx2 -mfma
 
 soft: bin/libringo_softcuda.so bin/libringo_softcublaslt.so bin/libringo_softnccl.so
 asan: bin/libringo_softcuda_asan.so
@@ -37,6 +41,10 @@ $(OUT)/soft/%.o: $(DEVICE)/%.cu $(HEADERS) $(DEVICE_HEADERS) cuda/build.mk | $(O
 	$(CXX) $(CXXFLAGS) $(OPT) $(KERNELFLAGS) -c $< -o $@
 $(OUT)/soft/%.o: $(DEVICE)/%.cpp $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/soft
 	$(CXX) $(CXXFLAGS) -O2 -c $< -o $@
+$(OUT)/soft/ptx/%.o: $(PTX)/%.cpp $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/soft/ptx
+	$(CXX) $(CXXFLAGS) $(PTXFLAGS) -c $< -o $@
+$(OUT)/asan/ptx/%.o: $(PTX)/%.cpp $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/asan/ptx
+	$(CXX) $(CXXFLAGS) $(PTXFLAGS) -c $< -o $@
 $(OUT)/asan/%.o: kernels/%.cu $(HEADERS) $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/asan
 	$(CXX) $(CXXFLAGS) -O1 $(ASAN) $(KERNELFLAGS) -c $< -o $@
 $(OUT)/asan/%.o: $(DEVICE)/%.cu $(HEADERS) $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/asan
@@ -44,7 +52,7 @@ $(OUT)/asan/%.o: $(DEVICE)/%.cu $(HEADERS) $(DEVICE_HEADERS) cuda/build.mk | $(O
 $(OUT)/asan/%.o: $(DEVICE)/%.cpp $(DEVICE_HEADERS) cuda/build.mk | $(OUT)/asan
 	$(CXX) $(CXXFLAGS) -O1 $(ASAN) -c $< -o $@
 
-$(OUT)/soft $(OUT)/asan:
+$(OUT)/soft $(OUT)/asan $(OUT)/soft/ptx $(OUT)/asan/ptx:
 	mkdir -p $@
 
 # Images: machine code for the GPUs in ARCHS, PTX for newer ones; families for Hopper's own instructions, *_hopper.cu, have code for that GPU
@@ -66,7 +74,7 @@ ptx = $(OUT)/nvrtc $(NVRTC) compute_80 $1 $2 -Ikernels $(LINEINFO)
 COMPILE := $(OUT)/nvrtc
 endif
 
-image: $(OUT)/resources.txt
+image: $(OUT)/resources.txt $(OUT)/planted.ptx
 $(OUT)/resources.txt: $(IMAGES)
 	@rm -f $(filter-out $(IMAGES),$(wildcard cuda/image/*.gz))
 	awk -f cuda/compile/resources.awk $(CUBINS:%=$(OUT)/image/%.log) | LC_ALL=C sort > $@
@@ -88,6 +96,12 @@ $(foreach a,$(ARCHS) sm_90a,$(eval $(call architecture,$a)))
 cuda/image/%.ptx.gz: kernels/%.cu $(HEADERS) cuda/build.mk $(COMPILE) $(OUT)/image/compiler | $(OUT)/image
 	@$(call ptx,$<,$(OUT)/image/$*.ptx) > $(OUT)/image/$*.ptx.log 2>&1 || { cat $(OUT)/image/$*.ptx.log >&2; exit 1; }
 	@gzip -9nc $(OUT)/image/$*.ptx > $@
+
+# Kernels with mistakes, for the tests of the PTX machine: with lines, which its messages name.
+$(OUT)/planted.ptx: LINEINFO := --generate-line-info
+$(OUT)/planted.ptx: $(PTX)/planted.cu $(HEADERS) cuda/build.mk $(COMPILE) $(OUT)/image/compiler
+	@$(call ptx,$<,$@.part) > $(OUT)/image/planted.ptx.log 2>&1 || { cat $(OUT)/image/planted.ptx.log >&2; exit 1; }
+	@mv $@.part $@
 
 $(OUT)/nvrtc: cuda/compile/nvrtc.c
 	mkdir -p $(OUT)

@@ -7,6 +7,7 @@ import (
 	"embed"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 )
@@ -24,10 +25,14 @@ var architectures = []int{90, 80}
 // hopper is the one compute capability that has products of warpgroups.
 const hopper = 90
 
-// images returns the kernels for a device. The software device brings its own: any image will do.
+// images returns the kernels for a device. The software device brings its own, so any image will do; with SOFTCUDA_PTX=1 it
+// gets the PTX that is made for GPUs, and interprets it.
 func images(capability int, soft bool) ([]string, error) {
 	if soft {
-		return []string{"linked into the software device"}, nil
+		if os.Getenv("SOFTCUDA_PTX") != "1" {
+			return []string{"linked into the software device"}, nil
+		}
+		capability = 0 // no machine code
 	}
 	files, err := imageFiles(capability)
 	if err != nil {

@@ -255,6 +255,6 @@ func TestSuiteDeferredAndReversed(t *testing.T) {
 }
 
 // raw is a slice's memory as bytes.
-func raw(x []float32) []byte {
+func raw[T float32 | uint32](x []T) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
 }

@@ -1,6 +1,7 @@
 // What the files of the driver's interface share. Signatures follow NVIDIA's CUDA driver API reference; no header of
 // theirs is needed.
 #pragma once
+#include "../ptx/machine.h"
 #include "fibers.h"
 #include "stream.h"
 #include <cstdint>
@@ -22,6 +23,8 @@ Stream *stream_of(Handle s); // 0 is the current device's null stream
 // on_device reports whether [p, p+n) lies in one allocation of device memory, pinned in page-locked host memory.
 bool on_device(Pointer p, size_t n);
 bool pinned(const void *p, size_t n);
+// ranges lists the allocations for the PTX machine.
+std::vector<ptx::Range> ranges();
 } // namespace softcuda
 
 // Every call starts with one of these: no work without a context, none after an error that stuck.

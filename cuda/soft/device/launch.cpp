@@ -1,12 +1,11 @@
-// The kernel registry, and grids over a pool of OS threads.
+// The kernel registry, and grids over OS threads.
+#include "workers.h"
 #include "runner.h"
 #include <atomic>
-#include <condition_variable>
 #include <cstdlib>
 #include <cstdio>
 #include <map>
 #include <mutex>
-#include <thread>
 
 namespace simt {
 static std::map<std::string, Kernel *> &registry() {
@@ -64,52 +63,11 @@ static void work(Job *j) {
   free(dynamic);
 }
 
-struct Pool {
-  std::mutex mutex;
-  std::condition_variable go, finished;
-  Job *job = nullptr;
-  unsigned generation = 0, busy = 0, threads;
-  Pool() {
-    const char *e = getenv("SOFTCUDA_THREADS");
-    threads = e ? atoi(e) : std::thread::hardware_concurrency();
-    for (unsigned i = 1; i < threads; i++) std::thread([this] { serve(); }).detach();
-  }
-  void serve() {
-    unsigned seen = 0;
-    for (;;) {
-      Job *j;
-      {
-        std::unique_lock<std::mutex> l(mutex);
-        go.wait(l, [&] { return generation != seen; });
-        seen = generation, j = job;
-      }
-      work(j);
-      std::lock_guard<std::mutex> l(mutex);
-      if (--busy == 0) finished.notify_one();
-    }
-  }
-  void run(Job *j) {
-    // A single block, or very few threads in all, is not worth waking others.
-    if (threads < 2 || j->blocks * j->size.x * j->size.y * j->size.z < 2048 || j->blocks == 1) return work(j);
-    {
-      std::lock_guard<std::mutex> l(mutex);
-      job = j, generation++, busy = threads - 1;
-    }
-    go.notify_all();
-    work(j);
-    std::unique_lock<std::mutex> l(mutex);
-    finished.wait(l, [&] { return busy == 0; });
-  }
-};
-
 std::string launch(const Kernel *k, dim3 grid, dim3 size, unsigned shared, void **params) {
-  static Pool *pool = new Pool;
-  static std::mutex one; // launches of several streams take turns
-  std::lock_guard<std::mutex> l(one);
   Job j;
   j.kernel = k, j.params = params, j.grid = grid, j.size = size, j.shared = shared;
   j.blocks = (uint64_t)grid.x * grid.y * grid.z;
-  pool->run(&j);
+  over_threads(j.blocks, j.blocks * size.x * size.y * size.z, [&] { work(&j); });
   return j.error;
 }
 } // namespace simt

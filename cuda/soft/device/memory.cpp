@@ -1,4 +1,5 @@
 // Device memory, page-locked host memory and copies.
+#include "../ptx/program.h"
 #include "driver.h"
 #include <cstdlib>
 #include <fcntl.h>
@@ -7,7 +8,13 @@
 #include <unistd.h>
 
 namespace softcuda {
-struct Block { size_t bytes; int device; int file; bool imported; }; // file: behind memory that was exported, else -1
+struct Block {
+  size_t bytes;
+  int device;
+  int file; // behind memory that was exported, else -1
+  bool imported;
+  uint32_t *stamps; // of the PTX machine, from the first launch there on
+};
 static std::map<Pointer, Block> blocks;
 static std::map<uintptr_t, size_t> host;
 static std::map<int, size_t> used;
@@ -23,6 +30,15 @@ bool on_device(Pointer p, size_t n) {
   if (i == blocks.begin()) return false;
   --i;
   return p + n <= i->first + i->second.bytes;
+}
+
+std::vector<ptx::Range> ranges() {
+  std::vector<ptx::Range> out;
+  for (auto &b : blocks) {
+    if (!b.second.stamps) b.second.stamps = ptx::new_stamps(b.second.bytes);
+    out.push_back({b.first, b.second.bytes, b.second.stamps});
+  }
+  return out;
 }
 
 bool pinned(const void *p, size_t n) {
@@ -52,7 +68,7 @@ static Result allocate(Pointer *p, size_t n) {
   void *mem = take(n);
   if (!mem) return NO_MEMORY;
   memset(mem, 0xFF, n);
-  blocks[(Pointer)mem] = {n, device, -1, false};
+  blocks[(Pointer)mem] = {n, device, -1, false, nullptr};
   used[device] += n;
   *p = (Pointer)mem;
   return OK;
@@ -63,6 +79,7 @@ static Result release(Pointer p) {
   if (i == blocks.end() || i->second.imported) return INVALID;
   used[i->second.device] -= i->second.bytes;
   if (i->second.file >= 0) close(i->second.file);
+  ptx::free_stamps(i->second.stamps, i->second.bytes);
   give(p, i->second.bytes);
   blocks.erase(i);
   return OK;
@@ -172,7 +189,7 @@ API cuIpcOpenMemHandle_v2(Pointer *p, IpcHandle h, unsigned) { // another proces
   void *mem = mmap(nullptr, t.bytes, PROT_READ | PROT_WRITE, MAP_SHARED, f, 0);
   close(f);
   if (mem == MAP_FAILED) return NO_MEMORY;
-  blocks[*p = (Pointer)mem] = {t.bytes, t.device, -1, true};
+  blocks[*p = (Pointer)mem] = {t.bytes, t.device, -1, true, nullptr};
   return OK;
 }
 API cuIpcCloseMemHandle(Pointer p) {
@@ -180,6 +197,7 @@ API cuIpcCloseMemHandle(Pointer p) {
   auto i = blocks.find(p);
   if (i == blocks.end() || !i->second.imported) return INVALID;
   Result r = drain_device(current()->device, true);
+  ptx::free_stamps(i->second.stamps, i->second.bytes);
   munmap((void *)p, i->second.bytes);
   blocks.erase(i);
   return r;

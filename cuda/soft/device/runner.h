@@ -41,6 +41,7 @@ struct Runner {
 struct Own {
   Runner *runner;
   void *context, *capture; // of the driver
+  void *interpreter;       // of the PTX machine: its block
   char *storage;           // the thread-local storage of this thread, and its size
   size_t bytes;
 };
