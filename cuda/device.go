@@ -155,7 +155,8 @@ func (d *device) describe() (err error) {
 		SMs: get(cu.MultiprocessorCount), Shared: get(maxSharedOptin),
 		Capability: 10*get(cu.ComputeCapabilityMajor) + get(cu.ComputeCapabilityMinor),
 	}
-	d.info.Warpgroups = d.soft || d.info.Capability == hopper
+	// No PTX that ships has products of warpgroups.
+	d.info.Warpgroups = d.soft && !interpreted() || d.info.Capability == hopper
 	const kilohertz, twice = 1e3, 2 // two transfers per clock
 	d.bandwidth = twice * kilohertz * float64(get(cu.MemoryClockRate)) * float64(get(cu.GlobalMemoryBusWidth)) / 8
 	return err

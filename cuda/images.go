@@ -29,7 +29,7 @@ const hopper = 90
 // gets the PTX that is made for GPUs, and interprets it.
 func images(capability int, soft bool) ([]string, error) {
 	if soft {
-		if os.Getenv("SOFTCUDA_PTX") != "1" {
+		if !interpreted() {
 			return []string{"linked into the software device"}, nil
 		}
 		capability = 0 // no machine code
@@ -48,6 +48,9 @@ func images(capability int, soft bool) ([]string, error) {
 	}
 	return out, nil
 }
+
+// interpreted is whether the software device is to interpret the PTX that ships.
+func interpreted() bool { return os.Getenv("SOFTCUDA_PTX") == "1" }
 
 // imageFiles names the images for a compute capability.
 func imageFiles(capability int) (files []string, err error) {
