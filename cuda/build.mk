@@ -74,7 +74,7 @@ ptx = $(OUT)/nvrtc $(NVRTC) compute_80 $1 $2 -Ikernels $(LINEINFO)
 COMPILE := $(OUT)/nvrtc
 endif
 
-image: $(OUT)/resources.txt $(OUT)/planted.ptx
+image: $(OUT)/resources.txt
 $(OUT)/resources.txt: $(IMAGES)
 	@rm -f $(filter-out $(IMAGES),$(wildcard cuda/image/*.gz))
 	awk -f cuda/compile/resources.awk $(CUBINS:%=$(OUT)/image/%.log) | LC_ALL=C sort > $@
@@ -98,6 +98,7 @@ cuda/image/%.ptx.gz: kernels/%.cu $(HEADERS) cuda/build.mk $(COMPILE) $(OUT)/ima
 	@gzip -9nc $(OUT)/image/$*.ptx > $@
 
 # Kernels with mistakes, for the tests of the PTX machine: with lines, which its messages name.
+planted: $(OUT)/planted.ptx
 $(OUT)/planted.ptx: LINEINFO := --generate-line-info
 $(OUT)/planted.ptx: $(PTX)/planted.cu $(HEADERS) cuda/build.mk $(COMPILE) $(OUT)/image/compiler
 	@$(call ptx,$<,$@.part) > $(OUT)/image/planted.ptx.log 2>&1 || { cat $(OUT)/image/planted.ptx.log >&2; exit 1; }
@@ -121,4 +122,4 @@ $(OUT)/check/%.log: kernels/%.cu $(HEADERS) cuda/build.mk $(OUT)/check/compiler 
 $(OUT)/image $(OUT)/check:
 	mkdir -p $@
 
-.PHONY: soft asan image check FORCE
+.PHONY: soft asan image planted check FORCE

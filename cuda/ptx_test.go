@@ -31,14 +31,14 @@ func loadPTX(t *testing.T, d *device, text string) {
 	d.modules, d.functions = []cu.Module{m}, map[string]*function{}
 }
 
-// planted is the text of planted.cu; it lies beside the software device where scripts/cuda.sh image has made it.
+// planted is the text of planted.cu; it lies beside the software device where scripts/cuda.sh planted has made it.
 func planted(t *testing.T) string {
 	t.Helper()
 	library, err := soft.Library()
 	require.NoError(t, err)
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(library), "cuda", "planted.ptx"))
 	if err != nil {
-		t.Skip("no planted.ptx: scripts/cuda.sh image makes it")
+		t.Skip("no planted.ptx: scripts/cuda.sh planted makes it")
 	}
 	return string(text)
 }

@@ -19,6 +19,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   fi
 fi
 scripts/build.sh cuda
+scripts/cuda.sh planted
 scripts/cuda.sh check
 scripts/cuda.sh asan
 eval "$(scripts/cuda.sh env)"

@@ -5,6 +5,7 @@
 #   scripts/cuda.sh soft    build the software CUDA device, bin/libringo_softcuda.so (asan: with AddressSanitizer)
 #   scripts/cuda.sh image   compile the kernels for GPUs, into cuda/image; no GPU is needed
 #   scripts/cuda.sh resources   image, and write registers and spills of every kernel to kernels/resources.txt
+#   scripts/cuda.sh planted   compile the kernels with mistakes, for tests of the PTX machine
 #   scripts/cuda.sh check   compile the kernels with nvcc 13 too, for what it says: its output is not used
 #   scripts/cuda.sh which   say what was found
 #
@@ -105,6 +106,10 @@ image | resources)
   compiler
   make --no-print-directory -s -j"$(nproc)" -f cuda/build.mk "$flag" image
   [ "$1" = image ] || cp bin/cuda/resources.txt kernels/resources.txt
+  ;;
+planted)
+  compiler
+  make --no-print-directory -s -f cuda/build.mk "$flag" planted
   ;;
 check)
   checker
