@@ -122,7 +122,7 @@ which)
   echo "compiler: ${flag#*=}"
   ;;
 *)
-  sed -n '2,17p' "$0" | cut -c3- >&2
+  sed -n '2,16p' "$0" | cut -c3- >&2
   exit 2
   ;;
 esac
