@@ -155,6 +155,7 @@ func TestPTXFloats(t *testing.T) {
 		{"fma.rm.f32 %f4, %f1, %f2, %f3;\nadd.f32 %f4, %f4, 0f00000000;", func(a, b, c float32) uint32 { return nearest(exactly(a, b, c, big.ToNegativeInf) + 0) }},
 		{"add.rz.f32 %f4, %f1, %f2;", func(a, b, _ float32) uint32 { return nearest(exactly(a, 1, b, big.ToZero)) }},
 		{"neg.f32 %f4, %f1;\nabs.f32 %f4, %f4;", func(a, _, _ float32) uint32 { return nearest(float32(math.Abs(float64(a)))) }},
+		{"copysign.f32 %f4, %f1, %f2;", func(a, b, _ float32) uint32 { return nearest(float32(math.Copysign(float64(b), float64(a)))) }},
 		{"cvt.rni.f32.f32 %f4, %f1;", func(a, _, _ float32) uint32 { return nearest(float32(math.RoundToEven(float64(a)))) }},
 		{"cvt.rmi.f32.f32 %f4, %f1;", func(a, _, _ float32) uint32 { return nearest(float32(math.Floor(float64(a)))) }},
 		{"cvt.rpi.f32.f32 %f4, %f1;", func(a, _, _ float32) uint32 { return nearest(float32(math.Ceil(float64(a)))) }},

@@ -297,8 +297,3 @@ func (s *store) Bytes(name string) []byte {
 	s.changes++
 	return s.byName[name].Bytes
 }
-
-// FillNormal draws initial values; see the function of that name.
-func (s *store) FillNormal(dst []float32, p tensor.Philox, mean, std float32) {
-	FillNormal(dst, p, mean, std)
-}

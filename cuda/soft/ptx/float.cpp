@@ -46,6 +46,13 @@ template <class T> void absolute(const Ins &i, Warp &w) {
   each(w, reg<U>(w, i.o[0]), [=](unsigned l) { return a[l] & ~((U)1 << (8 * sizeof(U) - 1)); });
 }
 
+// copysign d, a, b: b with the sign of a.
+template <class T> void copy_sign(const Ins &i, Warp &w) {
+  typedef typename Word<T>::type U;
+  const U sign = (U)1 << (8 * sizeof(U) - 1), *a = reg<U>(w, i.o[1]), *b = reg<U>(w, i.o[2]);
+  each(w, reg<U>(w, i.o[0]), [=](unsigned l) { return (a[l] & sign) | (b[l] & ~sign); });
+}
+
 struct Add { template <class T> T operator()(T a, T b) { return a + b; } };
 struct Sub { template <class T> T operator()(T a, T b) { return a - b; } };
 struct Mul { template <class T> T operator()(T a, T b) { return a * b; } };
@@ -111,6 +118,7 @@ template <class T> void by_type(Table &t, const std::string &type, const char *o
   t["max." + type] = {binary<T, Max>, two};
   t["neg." + type] = {negate<T>, one};
   t["abs." + type] = {absolute<T>, one};
+  t["copysign." + type] = {copy_sign<T>, two};
 }
 } // namespace
 
