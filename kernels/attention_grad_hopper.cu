@@ -119,7 +119,7 @@ template <int D, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
   DYN_SHARED(unsigned char, dynamic);
   unsigned char *memory = panel_memory(dynamic);
   const shared_at q_tile = shared_address(memory), dy_tile = q_tile + Queries::bytes, k_tiles = dy_tile + Queries::bytes, v_tiles = k_tiles + 2 * Keys::bytes;
-  int lane = threadIdx.x & 31, g = lane / 4, t = lane % 4, group = warpgroup(), r0 = threadIdx.x / 32 * 16;
+  int lane = threadIdx.x & 31, g = lane / 4, group = warpgroup(), r0 = threadIdx.x / 32 * 16;
   int h = blockIdx.y, b = blockIdx.z, t0 = (gridDim.x - 1 - blockIdx.x) * BR, row0 = t0 + r0 + g;
   int kv = h / (p.heads / p.kv_heads);
   // Keys that a query of the block sees, one of this warpgroup, and all of this warpgroup.
@@ -160,17 +160,7 @@ template <int D, int BC> DEVICE void attend_dq(const AttentionArgs &p) {
     for (int j = 0; j < BC / 8; j++)
 #pragma unroll
       for (int c = 0; c < 4; c++) s[4 * j + c] = exp2_approx(fmaf(s[4 * j + c], scale, -lse[c / 2]));
-    if (from + BC > least) { // one branch: what is on both sides of it cannot be mixed
-#pragma unroll
-      for (int r = 0; r < 2; r++) {
-        int seen = seen_by(p, p.first, row0 + 8 * r) - from - 2 * t;
-#pragma unroll
-        for (int j = 0; j < BC / 8; j++)
-#pragma unroll
-          for (int c = 0; c < 2; c++)
-            if (8 * j + c >= seen) s[4 * j + 2 * r + c] = 0.f;
-      }
-    }
+    if (from + BC > least) hide<BC>(s, p, row0, from, 0.f);
     wgmma_wait<0>(dp);
 #pragma unroll
     for (int j = 0; j < BC / 8; j++)

@@ -53,17 +53,7 @@ template <int D, int BC, int PIECE> DEVICE void attend(const AttentionArgs &p) {
       scores<D, BC, BR, BC>(s, q, k);
     wgmma_commit();
     wgmma_wait<0>(s);
-    if (from + BC > least) { // one branch: what is on both sides of it cannot be mixed
-#pragma unroll
-      for (int r = 0; r < 2; r++) {
-        int seen = seen_by(p, p.first, row0 + 8 * r) - from - 2 * t;
-#pragma unroll
-        for (int j = 0; j < BC / 8; j++)
-#pragma unroll
-          for (int c = 0; c < 2; c++)
-            if (8 * j + c >= seen) s[4 * j + 2 * r + c] = -INFINITY;
-      }
-    }
+    if (from + BC > least) hide<BC>(s, p, row0, from, -INFINITY);
     float high[2];
 #pragma unroll
     for (int r = 0; r < 2; r++) {

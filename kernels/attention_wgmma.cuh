@@ -108,3 +108,18 @@ DEVICE void put(const float (&c)[D / 2], float low, float high, unsigned char *t
 
 // warpgroup is which of the block's warpgroups this thread is in, the same number in all lanes for the compiler to see.
 DEVICE int warpgroup() { return __shfl_sync(ALL_LANES, (int)threadIdx.x / WARPGROUP, 0); }
+
+// hide sets what rows row0 and row0+8 have for the BC keys from `from` on that they do not see. The branch to it is one: what is on
+// both sides of a branch cannot be mixed.
+template <int BC> DEVICE void hide(float (&s)[BC / 2], const AttentionArgs &p, int row0, int from, float value) {
+  int t = threadIdx.x & 3;
+#pragma unroll
+  for (int r = 0; r < 2; r++) {
+    int seen = seen_by(p, p.first, row0 + 8 * r) - from - 2 * t;
+#pragma unroll
+    for (int j = 0; j < BC / 8; j++)
+#pragma unroll
+      for (int c = 0; c < 2; c++)
+        if (8 * j + c >= seen) s[4 * j + 2 * r + c] = value;
+  }
+}

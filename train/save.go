@@ -30,7 +30,7 @@ func (t *Trainer) Save() (c *checkpoint.Checkpoint, err error) {
 	if err := t.saved(true); err != nil {
 		return nil, err
 	}
-	parts, err := t.parts()
+	parts, _, err := t.parts()
 	if err != nil {
 		return nil, err
 	}
@@ -52,12 +52,12 @@ func (t *Trainer) saveBehind() error {
 	if err := t.saved(true); err != nil {
 		return err
 	}
-	if !t.roomForCopy() {
-		_, err := t.save()
+	parts, sizes, err := t.parts()
+	if err != nil {
 		return err
 	}
-	parts, err := t.parts()
-	if err != nil {
+	if !t.roomForCopy(sizes) {
+		_, err := t.save()
 		return err
 	}
 	for i := range t.copies {
@@ -112,22 +112,8 @@ func (t *Trainer) settled(err error) error {
 	return err
 }
 
-// roomForCopy makes room for a copy of the run's state, where that takes no more than half of the memory that is left.
-func (t *Trainer) roomForCopy() bool {
-	sizes := [2]int{}
-	for _, x := range t.prog.Tensors {
-		switch x.Kind {
-		case "state", "ema":
-			sizes[0] += x.Type.Bytes()
-		case "param":
-			sizes[0] += x.Type.Bytes()
-			if t.averaged() {
-				sizes[1] += x.Type.Bytes()
-			}
-		default:
-			sizes[1] += x.Type.Bytes()
-		}
-	}
+// roomForCopy makes room for copies of these sizes, where that takes no more than half of the memory that is left.
+func (t *Trainer) roomForCopy(sizes [2]int) bool {
 	if cap(t.copies[0]) >= sizes[0] && cap(t.copies[1]) >= sizes[1] {
 		return true
 	}
@@ -135,9 +121,8 @@ func (t *Trainer) roomForCopy() bool {
 	if ok && int64(sizes[0]+sizes[1]) > left/2 {
 		return false
 	}
-	header := 1<<12 + 256*len(t.prog.Tensors) // of safetensors: names and shapes
 	for i, n := range sizes {
-		t.copies[i] = make([]byte, 0, n+header)
+		t.copies[i] = make([]byte, 0, n)
 	}
 	return true
 }
@@ -165,28 +150,37 @@ func (m *inMemory) Write(p []byte) (int, error) {
 	return len(*m) - at, nil
 }
 
-// parts lists a checkpoint's files as of now: the two with tensors, then state.json.
-func (t *Trainer) parts() ([]files.Part, error) {
+// parts lists a checkpoint's files as of now: the two with tensors, of at most these sizes, then state.json.
+func (t *Trainer) parts() (parts []files.Part, sizes [2]int, err error) {
 	text, err := t.Resolved()
 	if err != nil {
-		return nil, err
+		return nil, sizes, err
 	}
 	s := t.state
 	s.Step, s.Config = t.step, string(text)
 	s.WallS += t.o.Now().Sub(t.begin).Seconds()
 	raw, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
-		return nil, err
+		return nil, sizes, err
 	}
 	meta := map[string]string{"format": "pt"} // what transformers and others look for
-	w := weightsOf(t.store, t.Model, t.prog.Graph, t.averaged())
+	model := weightsOf(t.store, t.Model, t.prog.Graph, t.averaged()).items()
+	optimizer := optimizerItems(t.store, optimizerTensors(t.prog, t.averaged()))
 	return []files.Part{
-		{Name: modelFile, Write: func(dst io.Writer) error { return safetensors.Write(dst, meta, w.items()) }},
-		{Name: optimizerFile, Write: func(dst io.Writer) error {
-			return safetensors.Write(dst, nil, optimizerItems(t.store, optimizerTensors(t.prog, t.averaged())))
-		}},
+		{Name: modelFile, Write: func(dst io.Writer) error { return safetensors.Write(dst, meta, model) }},
+		{Name: optimizerFile, Write: func(dst io.Writer) error { return safetensors.Write(dst, nil, optimizer) }},
 		{Name: stateFile, Write: func(dst io.Writer) error { _, err := dst.Write(append(raw, '\n')); return err }},
-	}, nil
+	}, [2]int{fileBytes(model), fileBytes(optimizer)}, nil
+}
+
+// fileBytes is more than a file of these tensors takes, by what their names and shapes leave of room for them.
+func fileBytes(items []safetensors.Item) int {
+	const header = 1 << 12
+	n := header
+	for _, it := range items {
+		n += header/16 + len(it.Name) + it.Shape.Size()*it.DType.Size()
+	}
+	return n
 }
 
 // write brings a checkpoint to the disk; turn is called when nobody else may write there any more.
